@@ -1,0 +1,86 @@
+# `make demo`, `make test`, `make check`: on a machine with Python >= 3.11 and make, each makes what it
+# needs below .venv/. uv is used where it is there, else venv and pip.
+
+PYTHONS := $(shell sh tools/pythons.sh)
+PYTHON := $(firstword $(PYTHONS))
+LOWEST := $(lastword $(PYTHONS))
+UV := $(shell command -v uv 2>/dev/null)
+INPUTS := pyproject.toml constraints.txt
+SOURCES := $(shell find jobify jobify_testing -name '*.py') README.md
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format-check lint types layers coverage lowest nightly clean
+
+help:
+	@echo "make demo    the main job, against a SQLite file"
+	@echo "make test    the tests"
+	@echo "make check   everything: tests, format, lint, types, layers, coverage, the lowest Python"
+	@echo "make clean   remove what these have made"
+
+ifeq ($(PYTHON),)
+$(error jobify needs Python 3.11 or newer, and there is none on PATH or below ~/.pyenv/versions)
+endif
+
+# $(call environment,FOLDER,PYTHON,WHAT TO INSTALL)
+ifneq ($(UV),)
+environment = $(UV) venv --quiet --clear --python $(2) $(1) && VIRTUAL_ENV=$(1) $(UV) pip install --quiet --constraint constraints.txt $(3)
+else
+environment = $(2) -m venv --clear $(1) && $(1)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(3)
+endif
+
+.venv/demo/stamp: $(INPUTS) $(SOURCES)
+	$(call environment,.venv/demo,$(PYTHON),.)
+	@touch $@
+
+.venv/test/stamp: $(INPUTS)
+	$(call environment,.venv/test,$(PYTHON),--editable '.[testing]' anyio hypothesis pytest-xdist coverage)
+	@touch $@
+
+.venv/check/stamp: $(INPUTS)
+	$(call environment,.venv/check,$(PYTHON),--editable '.[dev]')
+	@touch $@
+
+.venv/lowest/stamp: $(INPUTS)
+	$(call environment,.venv/lowest,$(LOWEST),--editable '.[testing]' anyio hypothesis pytest-xdist)
+	@touch $@
+
+demo: .venv/demo/stamp
+	@.venv/demo/bin/python examples/demo.py
+
+test: .venv/test/stamp
+	.venv/test/bin/python -m pytest -q
+
+check: test format-check lint types layers lowest coverage
+
+format-check: .venv/check/stamp
+	.venv/check/bin/ruff format --check .
+
+lint: .venv/check/stamp
+	.venv/check/bin/ruff check .
+
+types: .venv/check/stamp
+	.venv/check/bin/mypy
+	.venv/check/bin/pyright --pythonpath .venv/check/bin/python
+
+layers: .venv/check/stamp
+	.venv/check/bin/lint-imports --no-cache
+
+coverage: .venv/test/stamp
+	.venv/test/bin/coverage run -m pytest -q
+	.venv/test/bin/coverage report
+
+ifeq ($(LOWEST),$(PYTHON))
+lowest:
+	@echo "this machine has one Python from 3.11 up: $(PYTHON)"
+else
+lowest: .venv/lowest/stamp
+	.venv/lowest/bin/python -m pytest -q
+endif
+
+nightly: .venv/test/stamp
+	HYPOTHESIS_PROFILE=nightly .venv/test/bin/python -m pytest -q
+
+clean:
+	rm -rf .venv build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

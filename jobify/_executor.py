@@ -1,0 +1,101 @@
+"""How a job runs: one attempt. It returns an `Outcome`, and decides nothing."""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from jobify._clock import Clock, Timeout
+from jobify._run import JobStatus
+from jobify._spec import RunMode, TaskSpec
+from jobify._workers import ProcessCall, Workers
+from jobify.exceptions import JobTimeoutError
+
+
+class Outcome(NamedTuple):
+    """What became of one attempt: SUCCESS with a value, FAILED or TIMEOUT with an error."""
+
+    status: JobStatus
+    value: Any
+    error: BaseException | None
+
+
+class RunTask(asyncio.Task[None]):
+    """The asyncio task that carries an attempt, and knows who cancelled it.
+
+    A body that cancels its own task has failed. A cancellation from elsewhere, as by `asyncio.run`
+    at the end of a program that did not stop its app, has cut it short: that is not its fault.
+    """
+
+    _by_itself = 0
+
+    def cancel(self, msg: object = None) -> bool:
+        """Request a cancellation, as every task does."""
+        if asyncio.current_task(self.get_loop()) is self:
+            self._by_itself += 1
+        return super().cancel(msg)
+
+    def was_interrupted(self) -> bool:
+        """Whether a cancellation stands that neither the body asked for nor its timeout."""
+        return self.cancelling() > self._by_itself
+
+
+class Executor:
+    """Tries once."""
+
+    def __init__(self, clock: Clock, workers: Workers) -> None:
+        self._clock = clock
+        self._workers = workers
+
+    async def attempt(self, spec: TaskSpec, job_id: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome:
+        """Call the function of a task and return what became of it.
+
+        A cancellation does not come out of here: it is the error of a FAILED outcome, whoever asked
+        for it. What ends the whole program does: `KeyboardInterrupt` and `SystemExit`.
+        """
+        if spec.timeout is None:
+            return await self._call(spec, args, kwargs)
+        outcome = Outcome(JobStatus.FAILED, None, asyncio.CancelledError())
+        async with Timeout(self._clock, spec.timeout) as timeout:
+            outcome = await self._call(spec, args, kwargs)
+        if timeout.expired and outcome.error is not None:
+            error = JobTimeoutError(job_id, spec.timeout)
+            if not isinstance(outcome.error, asyncio.CancelledError):
+                error.__cause__ = outcome.error
+            return Outcome(JobStatus.TIMEOUT, None, error)
+        return outcome
+
+    async def _call(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome:
+        try:
+            if spec.run_mode is RunMode.MAIN:
+                value = spec.function(*args, **kwargs)
+            else:
+                value, error = await self._call_off_loop(spec, args, kwargs)
+                if error is not None:
+                    return Outcome(JobStatus.FAILED, None, error)
+            if inspect.isawaitable(value):
+                value = await value
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  # whatever the user's code raises is an outcome
+            return Outcome(JobStatus.FAILED, None, error)
+        return Outcome(JobStatus.SUCCESS, value, None)
+
+    async def _call_off_loop(
+        self, spec: TaskSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[Any, BaseException | None]:
+        if spec.run_mode is RunMode.THREAD:
+            return await self._workers.run_in_thread(partial(_capture, spec.function, args, kwargs))
+        module, qualname = spec.function.__module__, spec.function.__qualname__
+        return await self._workers.run_in_process(ProcessCall(module, qualname, args, dict(kwargs)))
+
+
+def _capture(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[Any, BaseException | None]:
+    """Call, and return the exception: some, like StopIteration, cannot be raised through a future."""
+    try:
+        return function(*args, **kwargs), None
+    except BaseException as error:  # noqa: BLE001  # a thread ends neither the program nor its worker
+        return None, error

@@ -1,0 +1,201 @@
+"""When: from an order to a job that waits for its time, and from there to its cancellation or stop.
+
+What happens when the time has come is in `_runner`; what is due when, in `_agenda`.
+"""
+
+import logging
+from typing import Any
+
+from jobify._clock import Clock
+from jobify._job import Job, JobState
+from jobify._keeper import Keeper
+from jobify._ledger import Ledger
+from jobify._records import Entry, Order, new_entry, to_row
+from jobify._run import JobStatus
+from jobify._runner import Runner
+from jobify._runtime import Runtime
+from jobify._settings import Settings
+from jobify._stream import Stream
+from jobify.exceptions import ApplicationStateError, DuplicateJobError, InvalidScheduleError
+from jobify.storage import Storage
+
+logger = logging.getLogger("jobify")
+
+HARD_LIMIT = 5.0
+"""Seconds that a job which was cancelled by a stop may take to end."""
+
+
+class Scheduler:
+    """Schedules jobs for one start of an app."""
+
+    def __init__(self, settings: Settings, runtime: Runtime, clock: Clock, storage: Storage, stream: Stream) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.storage = storage
+        self.keeper = Keeper(storage, clock)
+        self.ledger = Ledger(clock, stream)
+        self.runner = Runner(settings, runtime, clock, self.keeper, self.ledger)
+        self._runtime = runtime
+        self._stopping = False
+        self._stopped = False
+
+    async def add(self, order: Order) -> Job[Any]:
+        """Accept an order. When this returns, a durable job is in its storage.
+
+        Raises:
+            ApplicationStateError: the app is stopping.
+            DuplicateJobError: the id is taken.
+            InvalidArgumentsError: the storage cannot keep the arguments.
+            InvalidScheduleError: no such time can be computed.
+            StorageError: the storage did not take the job: there is none.
+        """
+        if order.replace and order.job_id is not None:
+            await self.keeper.others(order.job_id)
+        while True:
+            self._admit(order)
+            entry = self.make_entry(order)
+            old = self._reserve(entry, replace=order.replace)
+            stored = order.spec.durable or (old is not None and bool(old.row))
+            step = self._accept(entry, old, replace=order.replace)
+            try:
+                return await self.keeper.whole(step, stored=stored, job_id=entry.id)
+            except DuplicateJobError:
+                if order.job_id is not None:
+                    raise
+                # A made id is that of a row which this process has not claimed: draw again.
+
+    def _admit(self, order: Order) -> None:
+        # While running jobs have their grace they may still order what the next start will run.
+        if self._stopped or (self._stopping and not order.spec.durable):
+            msg = f"cannot schedule {order.spec.name!r}: the app is stopping; schedule while it runs"
+            raise ApplicationStateError(msg)
+
+    def make_entry(self, order: Order) -> Entry:
+        """Make what an order asks for; it is not entered yet.
+
+        Raises:
+            InvalidArgumentsError: the storage cannot keep the arguments.
+            InvalidScheduleError: no such time can be computed.
+        """
+        job_id = order.job_id or self._made_id()
+        try:
+            entry = new_entry(order, job_id, owner=self, clock=self.clock, tz=self.settings.tz)
+        except OverflowError:
+            msg = f"cannot schedule {order.spec.name!r} in {order.delay!r} s: that is beyond the year 9999"
+            raise InvalidScheduleError(msg) from None
+        if order.spec.durable:
+            plain = (order.args, order.kwargs)
+            entry.arguments = (
+                order.spec.codec.pack(order.args, dict(order.kwargs)) if self.storage.serialized else plain
+            )
+        return entry
+
+    def _made_id(self) -> str:
+        while (job_id := self._runtime.new_id()) in self.ledger.entries:
+            pass
+        return job_id
+
+    def _reserve(self, entry: Entry, *, replace: bool) -> Entry | None:
+        """Take the id, so that of two concurrent calls one wins; return who had it, stood down."""
+        old = self.ledger.entries.get(entry.id)
+        if old is not None:
+            if not replace:
+                raise DuplicateJobError(entry.id)
+            self.runner.stand_down(old, "replaced")
+        self.ledger.enter(entry)
+        return old
+
+    async def _accept(self, entry: Entry, old: Entry | None, *, replace: bool) -> Job[Any]:
+        try:
+            if entry.arguments is not None:
+                entry.row = await self.storage.add(to_row(entry), replace=replace)
+            elif old is not None and old.row:
+                await self.storage.remove(old.row)
+        except BaseException:
+            self._restore(entry, old)
+            raise
+        if old is not None:
+            self._supersede(old)
+        self.adopt(entry)
+        return entry.handle()
+
+    def _restore(self, entry: Entry, old: Entry | None) -> None:
+        del self.ledger.entries[entry.id]
+        entry.finish()
+        if old is not None:
+            self.ledger.entries[old.id] = old
+            self.runner.stand_up(old)
+
+    def _supersede(self, old: Entry) -> None:
+        if old.status is JobStatus.SCHEDULED:
+            self.ledger.end(old, JobStatus.CANCELLED, reason="replaced")
+        else:
+            self.ledger.forget(old)
+
+    def adopt(self, *entries: Entry, reason: str | None = None) -> None:
+        """Begin the life of jobs that are entered, and stored if they are to be."""
+        for entry in entries:
+            self.ledger.move(entry, JobStatus.SCHEDULED, reason=reason)
+        self.runner.wait(*entries)
+
+    async def find(self, job_id: str) -> Job[Any] | None:
+        """Return the job of an id; None if there is none, or if it has finished."""
+        await self.keeper.others(job_id)
+        entry = self.ledger.entries.get(job_id)
+        return entry.handle() if entry is not None else None
+
+    async def wait_all(self) -> None:
+        """Return when no one-time job is left that will start by itself."""
+        while waiting := [entry for entry in self.ledger.entries.values() if not entry.recurring and not entry.held]:
+            for entry in waiting:
+                await entry.handle().wait()
+
+    async def cancel(self, state: JobState) -> bool:
+        """See `Job.cancel`."""
+        entry = state
+        assert isinstance(entry, Entry)  # noqa: S101  # the scheduler makes no other
+        await self.keeper.others(entry.id)
+        if entry.left is not None:
+            raise ApplicationStateError(entry.left)
+        if entry.done or entry.given_up or (entry.status is JobStatus.RUNNING and not entry.recurring):
+            return False
+        self.runner.stand_down(entry, "cancelled")
+        return await self.keeper.whole(self._call_off(entry), stored=bool(entry.row), job_id=entry.id)
+
+    async def _call_off(self, entry: Entry) -> bool:
+        try:
+            if entry.row:
+                await self.storage.remove(entry.row)
+        except BaseException:
+            self.runner.stand_up(entry)
+            raise
+        if entry.status is JobStatus.SCHEDULED:
+            self.ledger.end(entry, JobStatus.CANCELLED, reason="cancelled")
+        else:
+            self.ledger.forget(entry)
+        return True
+
+    async def stop(self) -> None:
+        """Start nothing more, give running jobs their grace, and leave a true storage behind."""
+        self._stopping = True
+        self.runner.close()
+        await self.runner.drain(self.settings.shutdown_grace)
+        self.runner.cut()
+        await self.runner.drain(HARD_LIMIT)
+        await self.keeper.settle()
+        self._stopped = True
+        self.runner.abandon()
+        # Who is still said to run has been cut short; who was interrupted before, has left already.
+        cut_short = [to_row(entry) for entry in self.ledger.unfinished.values() if entry.cut or entry.left is None]
+        if cut_short:
+            await self.keeper.insist(lambda: self.storage.release(cut_short))
+        for entry in list(self.ledger.entries.values()):
+            self._dismiss(entry)
+
+    def _dismiss(self, entry: Entry) -> None:
+        if not entry.row:
+            self.ledger.end(entry, JobStatus.CANCELLED, reason="stopped")
+        elif entry.left is None:
+            entry.leave(
+                f"the app was stopped; job {entry.id!r} stays stored: await app.get_job(id) after its next start"
+            )

@@ -1,0 +1,45 @@
+"""What the user of an app decided once, and for all its jobs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta, tzinfo
+from os import cpu_count
+
+from jobify._spec import RunMode
+from jobify._zones import seconds_of, zone_name, zone_of
+from jobify.exceptions import InvalidScheduleError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of an app.
+
+    Attributes:
+        tz: the zone of `exec_at`, and of every cron that names none.
+        shutdown_grace: the seconds that running jobs get when the app stops.
+        slots: how many attempts may be in progress at once, for each run mode; None for any number.
+    """
+
+    tz: tzinfo
+    shutdown_grace: float
+    slots: Mapping[RunMode, int | None]
+
+
+def make_settings(tz: tzinfo | str, shutdown_grace: float | timedelta, slots: Mapping[RunMode, int | None]) -> Settings:
+    """Check what a user decided.
+
+    Raises:
+        InvalidScheduleError: one of it cannot be used.
+    """
+    for mode, number in slots.items():
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
+            msg = f"cannot run {number!r} {mode} jobs at once: give a whole number from 1"
+            raise InvalidScheduleError(msg)
+    zone = zone_of(tz, "tz")
+    zone_name(zone)  # a zone that cannot be named could not be stored with a recurrence
+    processes = slots[RunMode.PROCESS] or cpu_count() or 1
+    return Settings(
+        tz=zone,
+        shutdown_grace=seconds_of(shutdown_grace, "shutdown_grace"),
+        slots={**slots, RunMode.PROCESS: processes},
+    )

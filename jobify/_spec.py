@@ -1,0 +1,199 @@
+"""A task as the core knows it: a function under a name, and how it is to be run."""
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from jobify._retry import Retry
+from jobify._triggers import Trigger
+from jobify._workers import importable
+from jobify._zones import seconds_of
+from jobify.exceptions import InvalidArgumentsError, TaskDefinitionError
+from jobify.serializers import ArgumentsCodec, Serializer
+
+
+class RunMode(StrEnum):
+    """Where the function of a task runs."""
+
+    MAIN = "main"
+    """On the event loop: the only mode of `async def`."""
+    THREAD = "thread"
+    """In a thread: the default of `def`. A thread cannot be stopped, only its result abandoned."""
+    PROCESS = "process"
+    """In a process of its own: for functions that can be imported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """What can be declared of a task beside its function.
+
+    Attributes:
+        name: unique in the app, and stable across restarts; None for `module:qualname`.
+        trigger: the recurrence that starts with the app.
+        retry: how often, and when, a failed attempt is followed by another; None for never.
+        timeout: the seconds that an attempt may take; None for no limit.
+        durable: whether its jobs are kept in the storage.
+        run_mode: where the function runs; None for MAIN if it is `async def`, else THREAD.
+        metadata: of the user's own.
+    """
+
+    name: str | None = None
+    trigger: Trigger | None = None
+    retry: int | Retry | None = None
+    timeout: float | None = None
+    durable: bool = True
+    run_mode: RunMode | str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TaskSpec:
+    """A task that was declared.
+
+    Attributes:
+        name: unique in the app, and stable across restarts.
+        function: what to call.
+        signature: of `function`.
+        codec: turns arguments into bytes and back, by the annotations of `function`.
+        run_mode: where to call it.
+        retry: whether a failed attempt is followed by another; None if not.
+        timeout: the seconds that an attempt may take; None for no limit.
+        durable: whether its jobs are kept in the storage.
+        trigger: the declared recurrence, if there is one.
+        metadata: of the user's own.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    signature: inspect.Signature
+    codec: ArgumentsCodec
+    run_mode: RunMode
+    retry: Retry | None
+    timeout: float | None
+    durable: bool
+    trigger: Trigger | None
+    metadata: Mapping[str, Any]
+
+    def check(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """See to it that the function can be called with these arguments.
+
+        Raises:
+            InvalidArgumentsError: it cannot.
+        """
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            msg = f"cannot schedule {self.name!r} with these arguments: {error}; its signature is {self.signature}"
+            raise InvalidArgumentsError(msg) from None
+
+
+def make_spec(function: Callable[..., Any], options: TaskOptions, serializer: Serializer) -> TaskSpec:
+    """Make a task of a function.
+
+    Raises:
+        TaskDefinitionError: the function cannot be a task as declared.
+        InvalidScheduleError: an option that is a duration or a recurrence cannot be used.
+        InvalidArgumentsError: the arguments of the declared recurrence do not fit the function.
+    """
+    signature = _signature(function)
+    spec = TaskSpec(
+        name=_name(function, options.name),
+        function=function,
+        signature=signature,
+        codec=ArgumentsCodec(function, signature, serializer),
+        run_mode=_run_mode(function, options.run_mode),
+        retry=_retry(options.retry),
+        timeout=_timeout(options.timeout),
+        durable=options.durable,
+        trigger=options.trigger,
+        metadata=MappingProxyType(dict(options.metadata or {})),
+    )
+    if spec.trigger is not None:
+        spec.check(spec.trigger.args, spec.trigger.kwargs)
+    return spec
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    if not callable(function):
+        msg = f"cannot make a task of {function!r}: it is not a function"
+        raise TaskDefinitionError(msg)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        msg = f"cannot make a task of {function!r}: it is a generator; a task returns, it does not yield"
+        raise TaskDefinitionError(msg)
+    try:
+        return inspect.signature(function)
+    except ValueError:
+        msg = f"cannot make a task of {function!r}: it has no signature; wrap it in a function of your own"
+        raise TaskDefinitionError(msg) from None
+
+
+def _name(function: Callable[..., Any], name: str | None) -> str:
+    if name is None:
+        qualname = getattr(function, "__qualname__", None)
+        if not isinstance(qualname, str):
+            msg = f"cannot make a task of {function!r}: it has no name of its own; give it one with name="
+            raise TaskDefinitionError(msg)
+        return f"{_module_name(function.__module__)}:{qualname}"
+    if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
+        msg = f"cannot make a task of {function!r}: its name must be a non-empty str, not {name!r}"
+        raise TaskDefinitionError(msg)
+    return name
+
+
+def _module_name(module: str) -> str:
+    """Return the name under which a module is imported, also where it is the program itself."""
+    if module not in ("__main__", "__mp_main__"):
+        return module
+    main = sys.modules.get(module)
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:  # run with -m
+        return str(spec.name)
+    file = getattr(main, "__file__", None)
+    if file is None:  # typed at a prompt
+        return module
+    path = Path(file).resolve()
+    names = [] if path.stem == "__init__" else [path.stem]
+    folder = path.parent
+    while (folder / "__init__.py").is_file():
+        names.append(folder.name)
+        folder = folder.parent
+    return ".".join(reversed(names))
+
+
+def _run_mode(function: Callable[..., Any], given: RunMode | str | None) -> RunMode:
+    is_async = inspect.iscoroutinefunction(inspect.unwrap(function)) or inspect.iscoroutinefunction(function)
+    if given is None:
+        return RunMode.MAIN if is_async else RunMode.THREAD
+    try:
+        mode = RunMode(given)
+    except ValueError:
+        msg = f"cannot make a task of {function!r}: run_mode is {given!r}, and not one of {[*map(str, RunMode)]}"
+        raise TaskDefinitionError(msg) from None
+    if is_async and mode is not RunMode.MAIN:
+        msg = f"cannot make a {mode} task of {function!r}: `async def` runs on the loop; use `def`, or leave run_mode"
+        raise TaskDefinitionError(msg)
+    if mode is RunMode.PROCESS and (reason := importable(function)) is not None:
+        msg = f"cannot make a process task of {function!r}: {reason}; another process can only import it by its name"
+        raise TaskDefinitionError(msg)
+    return mode
+
+
+def _retry(retry: int | Retry | None) -> Retry | None:
+    if retry is None or isinstance(retry, Retry):
+        return retry
+    return Retry(retry)
+
+
+def _timeout(timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    seconds = seconds_of(timeout, "timeout")
+    if seconds == 0:
+        msg = "cannot use a timeout of 0 s: no attempt could end in time; leave it out for no limit"
+        raise TaskDefinitionError(msg)
+    return seconds

@@ -1,0 +1,121 @@
+"""What happens to jobs, told once and in one order.
+
+Every change of a status is a `Transition`; what is worth telling and is no change of status is
+`Skipped`. Logs, metrics, tests and user interfaces all live off this one stream.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from jobify._run import JobStatus
+
+logger = logging.getLogger("jobify")
+
+
+class Transition(NamedTuple):
+    """One change of the status of one job.
+
+    Attributes:
+        job_id: the job.
+        task: the name of its task.
+        at: the wall clock at the change; aware, in UTC.
+        elapsed: the monotonic clock at the change, in seconds.
+        previous: the status before; None for a job that was just accepted or restored.
+        status: the status after.
+        due: the time for which the run was or is meant; aware, in UTC.
+        exec_at: when the job is due next; aware, in UTC.
+        attempt: the number of the attempt in its run, from 1; 0 before the first.
+        run: the number of the run, from 1; 0 before the first.
+        error: the exception of a failed attempt.
+        reason: why, where the status alone does not say it: "retry", "replaced", "stopped", …
+    """
+
+    job_id: str
+    task: str
+    at: datetime
+    elapsed: float
+    previous: JobStatus | None
+    status: JobStatus
+    due: datetime
+    exec_at: datetime
+    attempt: int
+    run: int
+    error: BaseException | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Times at which no run of a recurring job happened.
+
+    Attributes:
+        job_id: the job.
+        first: the first of these times; aware, in UTC.
+        last: the last of them.
+        count: how many they are.
+        reason: why no run happened: "overlap", "missed", …
+    """
+
+    job_id: str
+    first: datetime
+    last: datetime
+    count: int
+    reason: str
+
+
+Event = Transition | Skipped
+Listener = Callable[[Event], object]
+
+
+class Stream:
+    """Calls the listeners of an app, one event after the other.
+
+    What a listener causes is queued behind the event that it was called with, so that all listeners
+    see one order. A listener that raises is logged, and harms nobody.
+    """
+
+    def __init__(self) -> None:
+        self._listeners: list[Listener] = []
+        self._queue: deque[Event] = deque()
+        self._telling = False
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens: if not, an event need not be made at all."""
+        return bool(self._listeners)
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with every event from now on; return what ends that."""
+        # One listener may subscribe twice: each subscription is told, and ended, by itself.
+        subscription: Listener = lambda event: listener(event)  # noqa: E731, PLW0108  # an identity of its own
+        self._listeners.append(subscription)
+
+        def unsubscribe() -> None:
+            if subscription in self._listeners:
+                self._listeners.remove(subscription)
+
+        return unsubscribe
+
+    def emit(self, event: Event) -> None:
+        """Tell all listeners, after what they are being told right now."""
+        self._queue.append(event)
+        if self._telling:
+            return
+        self._telling = True
+        try:
+            while self._queue:
+                self._tell(self._queue.popleft())
+        finally:
+            self._telling = False
+
+    def _tell(self, event: Event) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener(event)
+            except (Exception, asyncio.CancelledError):
+                logger.exception("a listener raised on %r", event)

@@ -1,0 +1,165 @@
+"""A task, and the sentence in which its user says what to do when: `task.schedule(...).delay(5)`."""
+
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, final
+
+from jobify._cron import Cron
+from jobify._job import Job
+from jobify._records import Order
+from jobify._spec import RunMode, TaskSpec
+from jobify._triggers import Every
+from jobify._zones import aware_utc, seconds_of
+from jobify.exceptions import InvalidArgumentsError, InvalidScheduleError
+
+P = ParamSpec("P")
+C_co = TypeVar("C_co", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Orderer(Protocol):
+    """Who takes the orders of a task: the app."""
+
+    def order(self, order: Order, /) -> Awaitable[Job[Any]]:
+        """Accept an order."""
+        ...
+
+
+@final
+class Task(Generic[P, C_co, R_co]):
+    """A function that jobs can call. It stays callable like the function itself.
+
+    Attributes:
+        name: the name under which its jobs are stored.
+        function: what was decorated.
+    """
+
+    def __init__(self, spec: TaskSpec, orderer: Orderer) -> None:
+        functools.update_wrapper(self, spec.function, updated=())
+        self.name = spec.name
+        self.function: Callable[P, C_co] = spec.function
+        self._spec = spec
+        self._orderer = orderer
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C_co:
+        """Call the function here and now, without a job."""
+        return self.function(*args, **kwargs)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What was declared as `metadata`."""
+        return self._spec.metadata
+
+    @property
+    def run_mode(self) -> RunMode:
+        """Where its jobs run."""
+        return self._spec.run_mode
+
+    async def push(self, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
+        """Have the function called as soon as possible.
+
+        Raises:
+            ApplicationStateError: the app does not run.
+            InvalidArgumentsError: the arguments do not fit, or cannot be stored.
+            StorageError: the job could not be stored: there is none.
+        """
+        self._spec.check(args, kwargs)
+        return await self._orderer.order(Order(spec=self._spec, args=args, kwargs=kwargs))
+
+    def schedule(self, *args: P.args, **kwargs: P.kwargs) -> "Schedule[R_co]":
+        """Begin the sentence that says when the function is to be called with these arguments.
+
+        Raises:
+            InvalidArgumentsError: the arguments do not fit.
+        """
+        self._spec.check(args, kwargs)
+        return Schedule(self._spec, self._orderer, args, kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name!r}>"
+
+
+@final
+class Schedule(Generic[R_co]):
+    """The end of the sentence: each method schedules one job and returns it.
+
+    All of them take `job_id`, the id of the job (made if it is None, but required where the job
+    recurs), and `replace`: whether to take the place of a job that has the id. All of them raise:
+
+    - `ApplicationStateError`: the app does not run;
+    - `DuplicateJobError`: the id is taken, and `replace` is False;
+    - `InvalidScheduleError`: the time cannot be used;
+    - `InvalidArgumentsError`: the task is durable and its storage cannot keep the arguments;
+    - `StorageError`: the job could not be stored: there is none.
+    """
+
+    __slots__ = ("_args", "_kwargs", "_orderer", "_spec")
+
+    def __init__(self, spec: TaskSpec, orderer: Orderer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self._spec = spec
+        self._orderer = orderer
+        self._args = args
+        self._kwargs = kwargs
+
+    async def delay(self, seconds: float | timedelta, *, job_id: str | None = None, replace: bool = False) -> Job[R_co]:
+        """Call once, so many seconds from now, however the wall clock is stepped meanwhile."""
+        delay = seconds_of(seconds, "delay")
+        return await self._order(delay=delay, job_id=job_id, replace=replace)
+
+    async def at(self, moment: datetime, *, job_id: str | None = None, replace: bool = False) -> Job[R_co]:
+        """Call once, when the wall clock reaches an aware datetime; at once if that has passed."""
+        at = aware_utc(moment, "at")
+        return await self._order(at=at, job_id=job_id, replace=replace)
+
+    async def every(
+        self, interval: float | timedelta | Every, *, job_id: str | None = None, replace: bool = False
+    ) -> Job[R_co]:
+        """Call again and again, so many seconds apart, for the first time one interval from now."""
+        trigger = interval if isinstance(interval, Every) else Every(interval)
+        return await self._recur(trigger, job_id=job_id, replace=replace)
+
+    async def cron(self, expression: str | Cron, *, job_id: str | None = None, replace: bool = False) -> Job[R_co]:
+        """Call at all times that match a cron expression, the first of them strictly after now."""
+        trigger = expression if isinstance(expression, Cron) else Cron(expression)
+        return await self._recur(trigger, job_id=job_id, replace=replace)
+
+    async def _recur(self, trigger: Cron | Every, *, job_id: str | None, replace: bool) -> Job[R_co]:
+        if job_id is None:
+            msg = (
+                f"cannot schedule {self._spec.name!r} again and again without a job_id: "
+                "a recurrence needs a name by which the next start of the program finds it"
+            )
+            raise InvalidScheduleError(msg)
+        if trigger.args or trigger.kwargs:
+            msg = (
+                f"cannot schedule {self._spec.name!r} with the arguments of {trigger!r}: "
+                "give them to schedule(...); those of a recurrence are for @app.task(cron=...) and every="
+            )
+            raise InvalidArgumentsError(msg)
+        return await self._order(trigger=trigger, job_id=job_id, replace=replace)
+
+    async def _order(
+        self,
+        *,
+        job_id: str | None,
+        replace: bool,
+        delay: float | None = None,
+        at: datetime | None = None,
+        trigger: Cron | Every | None = None,
+    ) -> Job[R_co]:
+        if job_id is not None and (not isinstance(job_id, str) or not job_id):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
+            msg = f"cannot schedule {self._spec.name!r}: a job_id is a non-empty str, not {job_id!r}"
+            raise InvalidScheduleError(msg)
+        return await self._orderer.order(
+            Order(
+                spec=self._spec,
+                args=self._args,
+                kwargs=self._kwargs,
+                job_id=job_id,
+                replace=replace,
+                delay=delay,
+                at=at,
+                trigger=trigger,
+            )
+        )

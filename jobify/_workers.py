@@ -1,0 +1,175 @@
+"""Threads: where functions run that must not run on the loop. Processes are in `_processes`."""
+
+import asyncio
+import contextvars
+import queue
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from jobify._processes import ProcessCall, Processes, importable
+
+__all__ = ["Lane", "ProcessCall", "SystemWorkers", "Workers", "importable"]
+
+T = TypeVar("T")
+
+
+class Lane(Protocol):
+    """Calls one function after the other, off the loop: for a storage."""
+
+    async def run(self, call: Callable[[], T], /) -> T:
+        """Return what `call` returns, or raise what it raises.
+
+        A caller that is cancelled gives up the answer, not the call.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Return when all calls have ended, and take no more."""
+        ...
+
+
+class Workers(Protocol):
+    """Runs functions off the loop, and raises what they raise."""
+
+    async def run_in_thread(self, call: Callable[[], T], /) -> T:
+        """Call in a thread. A cancelled caller abandons the thread: it cannot be stopped."""
+        ...
+
+    async def run_in_process(self, call: Callable[[], T], /) -> T:
+        """Call a picklable function in a process of its own. A cancelled caller has it killed."""
+        ...
+
+    def open_lane(self, name: str, /) -> Lane:
+        """Return a new lane."""
+        ...
+
+    async def close(self) -> None:
+        """End idle workers, abandon busy threads, kill busy processes. They can be used again."""
+        ...
+
+
+class _Answer(NamedTuple, Generic[T]):
+    """What became of a call; some exceptions cannot be raised through a future."""
+
+    value: T | None
+    error: BaseException | None
+
+    def get(self) -> T:
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]  # None only where the call returned it
+
+
+class _Thread:
+    """A thread that makes one call after the other.
+
+    It is a daemon: unlike those of `ThreadPoolExecutor`, it does not hold up the interpreter's exit.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+            del call  # or its arguments would live until the next one
+
+    def submit(self, call: Callable[[], T], done: Callable[[], None]) -> asyncio.Future[_Answer[T]]:
+        """Have a call made; `done` is called on the loop after it, also if nobody waits any more."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[_Answer[T]] = loop.create_future()
+        context = contextvars.copy_context()
+
+        def deliver(result: _Answer[T]) -> None:
+            done()
+            if not answer.done():
+                answer.set_result(result)
+
+        def work() -> None:
+            try:
+                result = _Answer(context.run(call), None)
+            except BaseException as error:  # noqa: BLE001  # it is raised where the call was asked for
+                result = _Answer[T](None, error)
+            try:
+                loop.call_soon_threadsafe(deliver, result)
+            except RuntimeError:
+                done()  # the loop is closed, and nobody waits
+
+        self._calls.put(work)
+        return answer
+
+    def end(self) -> None:
+        """End after the calls that were submitted."""
+        self._calls.put(None)
+
+
+class _ThreadLane:
+    """One thread, as a lane."""
+
+    def __init__(self, name: str) -> None:
+        self._thread = _Thread(name)
+        self._pending: set[asyncio.Future[Any]] = set()
+        self._closed = False
+
+    async def run(self, call: Callable[[], T], /) -> T:
+        """Return what `call` returns."""
+        if self._closed:
+            msg = "cannot use a lane after it was closed"
+            raise RuntimeError(msg)
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pending.add(ended)
+        answer = self._thread.submit(call, partial(self._end, ended))
+        return (await answer).get()
+
+    def _end(self, ended: asyncio.Future[None]) -> None:
+        self._pending.discard(ended)
+        if not ended.done() and not ended.get_loop().is_closed():
+            ended.set_result(None)
+
+    async def close(self) -> None:
+        """Return when all calls have ended."""
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        if pending := [ended for ended in self._pending if ended.get_loop() is loop]:
+            await asyncio.wait(pending)
+        self._thread.end()
+
+
+class SystemWorkers:
+    """Real threads and real processes."""
+
+    def __init__(self) -> None:
+        self._idle: list[_Thread] = []
+        self._closed = False
+        self._processes = Processes(self.run_in_thread)
+
+    async def run_in_thread(self, call: Callable[[], T], /) -> T:
+        """Call in a thread, in a copy of the context of the caller."""
+        self._closed = False
+        thread = self._idle.pop() if self._idle else _Thread("jobify worker")
+        return (await thread.submit(call, partial(self._rest, thread))).get()
+
+    def _rest(self, thread: _Thread) -> None:
+        if self._closed:
+            thread.end()
+        else:
+            self._idle.append(thread)
+
+    async def run_in_process(self, call: Callable[[], T], /) -> T:
+        """Call in a process of its own."""
+        return await self._processes.run(call)
+
+    def open_lane(self, name: str, /) -> Lane:
+        """Return a thread of its own."""
+        return _ThreadLane(name)
+
+    async def close(self) -> None:
+        """End idle workers, abandon busy threads, kill busy processes."""
+        await self._processes.close()
+        self._closed = True
+        while self._idle:
+            self._idle.pop().end()

@@ -1,0 +1,192 @@
+"""The arguments of a call as bytes, and back: one by one, by the annotations of the function.
+
+What would not come back as it went is refused when a job is scheduled, not found out at a restart.
+"""
+
+import base64
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import msgspec
+
+from jobify.exceptions import InvalidArgumentsError
+from jobify.serializers._protocol import Serializer
+
+_PLAIN = (type(None), bool, int, float, str)
+
+
+class _Call(msgspec.Struct):
+    """The stored form of a call."""
+
+    args: list[msgspec.Raw]
+    kwargs: dict[str, msgspec.Raw]
+
+
+_read = msgspec.json.Decoder(_Call).decode
+_write = msgspec.json.Encoder().encode
+
+
+class ArgumentsCodec:
+    """Stores calls of one function.
+
+    Args:
+        function: the function; its annotations are read when the first call is stored, so that they may
+            name what is defined later.
+        signature: of `function`.
+        serializer: of single values.
+    """
+
+    def __init__(self, function: Callable[..., Any], signature: inspect.Signature, serializer: Serializer) -> None:
+        self._function = function
+        self._signature = signature
+        self._serializer = serializer
+        self._positional: list[tuple[str, Any]] | None = None
+        self._by_name: dict[str, Any] = {}
+        self._rest_positional: tuple[str, Any] | None = None
+        self._rest_by_name: Any = Any
+
+    def pack(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        """Return the arguments of a call that fits the signature as bytes.
+
+        Raises:
+            InvalidArgumentsError: one of them would not come back as it is.
+        """
+        call = _Call(
+            [self._pack(name, value, hint) for (name, hint), value in zip(self._slots(), args, strict=False)],
+            {name: self._pack(name, value, self._hint(name)) for name, value in kwargs.items()},
+        )
+        return _write(call)
+
+    def unpack(self, data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments that were stored.
+
+        Raises:
+            InvalidArgumentsError: they do not fit the function any more.
+        """
+        try:
+            call = _read(data)
+        except msgspec.MsgspecError as error:
+            msg = f"cannot read the stored arguments of {self._who()}: {error}"
+            raise InvalidArgumentsError(msg) from error
+        slots = self._slots()
+        args: list[Any] = []
+        for raw in call.args:
+            name, hint = next(slots, ("one too many", Any))
+            args.append(self._unpack(name, hint, raw))
+        kwargs = {name: self._unpack(name, self._hint(name), raw) for name, raw in call.kwargs.items()}
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            msg = f"the stored arguments do not fit {self._who()} any more: {error}"
+            raise InvalidArgumentsError(msg) from None
+        return tuple(args), kwargs
+
+    def _pack(self, name: str, value: object, hint: Any) -> msgspec.Raw:
+        try:
+            data = self._serializer.dumps(value, hint)
+            back = self._serializer.loads(data, hint)
+            same = _is_same(value, back) if hint is Any else _is_alike(value, back)
+        except Exception as error:
+            msg = f"cannot store the argument {name!r} of {self._who()}: {error}; use durable=False, or another type"
+            raise InvalidArgumentsError(msg) from error
+        if not same:
+            remedy = "annotate the parameter with its type" if hint is Any else "pass a value of the annotated type"
+            msg = (
+                f"cannot store the argument {name!r} of {self._who()}: "
+                f"a {type(value).__name__} would come back as {type(back).__name__}, or with other contents; {remedy}"
+            )
+            raise InvalidArgumentsError(msg)
+        return msgspec.Raw(data if self._serializer.is_json else b'"' + base64.b64encode(data) + b'"')
+
+    def _unpack(self, name: str, hint: Any, raw: msgspec.Raw) -> object:
+        try:
+            data = bytes(raw) if self._serializer.is_json else base64.b64decode(bytes(raw)[1:-1])
+            return self._serializer.loads(data, hint)
+        except Exception as error:
+            msg = f"the stored argument {name!r} does not fit {self._who()} any more: {error}"
+            raise InvalidArgumentsError(msg) from error
+
+    def _who(self) -> str:
+        return f"{getattr(self._function, '__qualname__', repr(self._function))}{self._signature}"
+
+    def _slots(self) -> Iterator[tuple[str, Any]]:
+        """Return name and annotation of each positional argument, as many as there may be."""
+        if self._positional is None:
+            self._positional = self._read_annotations()
+        yield from self._positional
+        while self._rest_positional is not None:
+            yield self._rest_positional
+
+    def _hint(self, name: str) -> Any:
+        if self._positional is None:
+            self._positional = self._read_annotations()
+        return self._by_name.get(name, self._rest_by_name)
+
+    def _read_annotations(self) -> list[tuple[str, Any]]:
+        hints = _hints(self._function)
+        positional: list[tuple[str, Any]] = []
+        for name, parameter in self._signature.parameters.items():
+            hint = hints.get(name, Any)
+            hint = Any if hint is object else hint
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                self._rest_positional = (name, hint)
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                self._rest_by_name = hint
+            else:
+                if parameter.kind is not parameter.KEYWORD_ONLY:
+                    positional.append((name, hint))
+                if parameter.kind is not parameter.POSITIONAL_ONLY:
+                    self._by_name[name] = hint
+        return positional
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return what the annotations mean; those that cannot be resolved are as good as none."""
+    function = inspect.unwrap(function)
+    if not inspect.isroutine(function):  # an object with __call__
+        function = type(function).__call__
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception:  # noqa: BLE001  # annotations are the user's code
+        raw = getattr(function, "__annotations__", {})
+        return {name: hint for name, hint in raw.items() if not isinstance(hint, str)}
+
+
+def _is_same(value: Any, back: Any) -> bool:
+    """Whether a value of no declared type has come back as it went: same types, all the way down."""
+    if type(value) is not type(back):
+        return False
+    pairs = _pairs(value, back)
+    if pairs is not None:
+        return all(_is_same(item, other) for item, other in pairs)
+    return isinstance(value, _PLAIN) and value == back
+
+
+def _is_alike(value: Any, back: Any) -> bool:
+    """Whether a value of a declared type has come back as it went."""
+    if value == back:
+        return True
+    if type(value) is not type(back):
+        return False
+    pairs = _pairs(value, back)
+    if pairs is not None:
+        return all(_is_alike(item, other) for item, other in pairs)
+    # A class that does not say what equal means is judged by its fields.
+    kind: Any = type(value)
+    return kind.__eq__ is object.__eq__ and _write(value) == _write(back)
+
+
+def _pairs(value: Any, back: Any) -> list[tuple[Any, Any]] | None:
+    """Return the contents of two containers of one type side by side; None if they are none.
+
+    Containers of different sizes or keys have a pair that is never the same.
+    """
+    if isinstance(value, dict):
+        items = cast("dict[Any, Any]", value)
+        return [(item, back[key]) for key, item in items.items()] if items.keys() == back.keys() else [(value, None)]
+    if isinstance(value, list | tuple):
+        items = cast("list[Any]", value)
+        return list(zip(items, back, strict=True)) if len(items) == len(back) else [(value, None)]
+    return None

@@ -1,0 +1,112 @@
+"""A storage in memory: jobs survive a stop of their app, not the end of the process."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from jobify.exceptions import DuplicateJobError, StorageError
+from jobify.storage._protocol import Host, StoredJob
+
+
+class _Rows:
+    """The rows of one storage; `jobify_testing` makes fresh ones for each test."""
+
+    def __init__(self) -> None:
+        self.by_number: dict[int, StoredJob] = {}
+        self.number_of: dict[str, int] = {}
+        self.numbers = itertools.count(1)
+        self.claimed: set[int] = set()
+        self.is_open = False
+
+
+class MemoryStorage:
+    """Keeps jobs as Python objects for as long as it lives itself."""
+
+    serialized = False
+    immediate = True
+
+    def __init__(self) -> None:
+        self._own = _Rows()
+        self._rows: _Rows | None = None
+
+    async def open(self, host: Host, /) -> None:
+        """Become the one owner of all that is stored.
+
+        Raises:
+            StorageError: it is open already.
+        """
+        rows = host.memory_of(self._own)
+        if rows.is_open:
+            msg = "cannot open the MemoryStorage: it is open already; give each app a storage of its own"
+            raise StorageError(msg)
+        rows.is_open = True
+        rows.claimed.clear()
+        self._rows = rows
+
+    def _open_rows(self) -> _Rows:
+        if self._rows is None:
+            msg = "cannot use the MemoryStorage: it is not open; the app opens it when it starts"
+            raise StorageError(msg)
+        return self._rows
+
+    async def add(self, job: StoredJob, /, *, replace: bool) -> int:
+        """Keep a new job; see `Storage.add`."""
+        rows = self._open_rows()
+        old = rows.number_of.get(job.id)
+        if old is not None:
+            if not replace:
+                raise DuplicateJobError(job.id)
+            del rows.by_number[old]
+        number = next(rows.numbers)
+        job.number = number
+        rows.by_number[number] = job
+        rows.number_of[job.id] = number
+        rows.claimed.add(number)
+        return number
+
+    async def claim(self, before: datetime, /) -> Sequence[StoredJob]:
+        """Return the jobs due before a time that were not claimed since `open`."""
+        rows = self._open_rows()
+        found = [job for number, job in rows.by_number.items() if job.exec_at < before and number not in rows.claimed]
+        rows.claimed.update(job.number for job in found)
+        return [replace(job) for job in sorted(found, key=lambda job: job.number)]
+
+    async def start(self, number: int, /, *, attempt: int, started_at: datetime) -> None:
+        """Note that an attempt is in progress."""
+        job = self._open_rows().by_number.get(number)
+        if job is not None:
+            job.running = True
+            job.attempt = attempt
+            job.started_at = started_at
+
+    async def finish(self, number: int, /, following: StoredJob | None) -> None:
+        """Note that an attempt has ended, and what follows."""
+        rows = self._open_rows()
+        if number not in rows.by_number:
+            return
+        if following is None:
+            await self.remove(number)
+        else:
+            rows.by_number[number] = following
+
+    async def release(self, jobs: Sequence[StoredJob], /) -> None:
+        """Put back what was claimed and will not be finished by this owner."""
+        rows = self._open_rows()
+        for job in jobs:
+            if job.number in rows.by_number:
+                rows.by_number[job.number] = replace(job)
+
+    async def remove(self, number: int, /) -> None:
+        """Forget a job."""
+        rows = self._open_rows()
+        job = rows.by_number.pop(number, None)
+        rows.claimed.discard(number)
+        if job is not None:
+            del rows.number_of[job.id]
+
+    async def close(self) -> None:
+        """Give up the ownership; harmless if repeated."""
+        if self._rows is not None:
+            self._rows.is_open = False
+            self._rows = None

@@ -1,0 +1,214 @@
+"""The embedded default: a SQLite file with one owner.
+
+Verbs that arrive while a transaction is being written share the next one. The statements and the
+conversion of rows are in `_sqlite_rows`; here is who calls them, when, and what becomes of errors.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar, cast
+
+from jobify._workers import Lane
+from jobify.exceptions import DuplicateJobError, StorageError
+from jobify.storage import _sqlite_rows as rows
+from jobify.storage._protocol import Host, StoredJob
+
+T = TypeVar("T")
+
+
+class _Verb(NamedTuple):
+    """A verb that waits for its transaction."""
+
+    write: Callable[[sqlite3.Connection], Any]
+    answer: asyncio.Future[Any]
+
+
+class SQLiteStorage:
+    """Keeps jobs in a SQLite file.
+
+    Args:
+        path: the file; it is made if it is not there, its folder is not.
+        synchronous: "full", and what was accepted survives a loss of power; "normal", and it survives
+            a crash of the program, while the last moments before a loss of power may be gone.
+        timeout: the seconds to wait for a lock that another process holds on the file.
+
+    Raises:
+        ValueError: the path is not that of a file, or a setting is unknown.
+    """
+
+    serialized = True
+    immediate = False
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] = "jobify.db",
+        *,
+        synchronous: Literal["full", "normal"] = "full",
+        timeout: float = 5.0,
+    ) -> None:
+        if str(path) in ("", ":memory:") or str(path).startswith("file:"):
+            msg = (
+                f"cannot keep jobs in {str(path)!r}: it is not the path of a file; MemoryStorage() keeps them in memory"
+            )
+            raise ValueError(msg)
+        if synchronous not in ("full", "normal"):
+            msg = f"cannot open a database with synchronous={synchronous!r}: it is 'full' or 'normal'"
+            raise ValueError(msg)
+        self.path = Path(path)
+        self._synchronous = synchronous
+        self._timeout = timeout
+        self._lane: Lane | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._claimed: set[int] = set()
+        self._waiting: list[_Verb] = []
+        self._pump: asyncio.Task[None] | None = None
+        self._closer: asyncio.Task[None] | None = None
+
+    # Open and close
+
+    async def open(self, host: Host, /) -> None:
+        """Open the file, and make or check its tables.
+
+        Raises:
+            StorageError: it is open already, its folder is not there, it is not a database, it was
+                written by a newer jobify, or SQLite reports an error.
+        """
+        if self._lane is not None:
+            msg = f"cannot open {str(self.path)!r}: this SQLiteStorage is open already; give each app one of its own"
+            raise StorageError(msg)
+        path = host.database_path(self.path)
+        self._lane = host.workers.open_lane(f"jobify {self.path.name}")
+        self._claimed = set()
+        try:
+            await self._lane.run(partial(self._connect, path))
+        except BaseException:
+            await self.close()
+            raise
+
+    def _connect(self, path: Path) -> None:
+        if not path.parent.is_dir():
+            msg = f"cannot open {str(path)!r}: there is no folder {str(path.parent)!r}; make it first"
+            raise StorageError(msg)
+        connection: sqlite3.Connection | None = None
+        try:
+            connection = sqlite3.connect(path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
+            rows.prepare(connection, synchronous=self._synchronous)
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, sqlite3.Error):
+                msg = f"cannot open {str(path)!r}: {error}"
+                raise StorageError(msg) from error
+            raise
+        self._connection = connection
+
+    async def close(self) -> None:
+        """Write what was submitted, then close the file; harmless if repeated."""
+        if self._closer is None:
+            if self._lane is None:
+                return
+            self._closer = asyncio.get_running_loop().create_task(self._close(self._lane))
+        await asyncio.shield(self._closer)
+
+    async def _close(self, lane: Lane) -> None:
+        pump = self._pump
+        if pump is not None and pump.get_loop() is asyncio.get_running_loop():  # else it will never end
+            await asyncio.wait([pump])
+        try:
+            await lane.run(self._disconnect)
+        finally:
+            await lane.close()
+            self._lane = self._pump = self._closer = None
+
+    def _disconnect(self) -> None:
+        # On the lane, so behind a connect whose caller did not wait for it.
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    # The verbs
+
+    async def add(self, job: StoredJob, /, *, replace: bool) -> int:
+        """Keep a new job; see `Storage.add`."""
+        number: int | None = await self._submit(partial(rows.insert, job=job, replace=replace))
+        if number is None:
+            raise DuplicateJobError(job.id)
+        self._claimed.add(number)
+        return number
+
+    async def claim(self, before: datetime, /) -> Sequence[StoredJob]:
+        """Return the jobs due before a time that were not claimed since `open`."""
+        found: list[StoredJob] = await self._submit(partial(rows.select, before=before))
+        new = [job for job in found if job.number not in self._claimed]
+        self._claimed.update(job.number for job in new)
+        return new
+
+    async def start(self, number: int, /, *, attempt: int, started_at: datetime) -> None:
+        """Note that an attempt is in progress."""
+        await self._submit(partial(rows.mark_running, number=number, attempt=attempt, started_at=started_at))
+
+    async def finish(self, number: int, /, following: StoredJob | None) -> None:
+        """Note that an attempt has ended, and what follows."""
+        if following is None:
+            await self.remove(number)
+        else:
+            await self._submit(partial(rows.update, jobs=[following]))
+
+    async def release(self, jobs: Sequence[StoredJob], /) -> None:
+        """Put back what was claimed and will not be finished by this owner."""
+        await self._submit(partial(rows.update, jobs=jobs))
+
+    async def remove(self, number: int, /) -> None:
+        """Forget a job."""
+        await self._submit(partial(rows.delete, number=number))
+        self._claimed.discard(number)
+
+    # Group commit
+
+    async def _submit(self, write: Callable[[sqlite3.Connection], T]) -> T:
+        """Have a verb written, and return its answer; a cancelled caller gives up the answer only."""
+        if self._lane is None or self._closer is not None or self._connection is None:
+            msg = f"cannot use {str(self.path)!r}: the storage is not open; the app opens it when it starts"
+            raise StorageError(msg)
+        loop = asyncio.get_running_loop()
+        verb = _Verb(write, loop.create_future())
+        self._waiting.append(verb)
+        if self._pump is None:
+            self._pump = loop.create_task(self._write_all(self._lane, self._connection))
+        return cast("T", await verb.answer)
+
+    async def _write_all(self, lane: Lane, connection: sqlite3.Connection) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await self._write_batch(lane, connection, batch)
+        finally:
+            self._pump = None
+
+    async def _write_batch(self, lane: Lane, connection: sqlite3.Connection, batch: list[_Verb]) -> None:
+        try:
+            answers = await lane.run(partial(rows.transact, connection, [verb.write for verb in batch]))
+        except BaseException as error:
+            for verb in batch:
+                if not verb.answer.done():
+                    verb.answer.set_exception(self._as_storage_error(error))
+                    verb.answer.exception()  # its caller may be gone
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for verb, answer in zip(batch, answers, strict=True):
+                if not verb.answer.done():
+                    verb.answer.set_result(answer)
+
+    def _as_storage_error(self, error: BaseException) -> StorageError:
+        failure = StorageError(f"cannot write to {str(self.path)!r}: {error}")
+        failure.__cause__ = error
+        return failure
+
+    def __repr__(self) -> str:
+        return f"SQLiteStorage({str(self.path)!r})"

@@ -1,0 +1,13 @@
+"""What goes wrong in virtual time, and is no fault of the scheduler."""
+
+
+class VirtualTimeError(Exception):
+    """The root of the errors of virtual time."""
+
+
+class VirtualDeadlockError(VirtualTimeError):
+    """A test waits, and nothing is left that could end its waiting."""
+
+
+class VirtualTimeWarning(UserWarning):
+    """A test is not reproducible, and this is why."""

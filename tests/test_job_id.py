@@ -1,0 +1,230 @@
+"""Ids of jobs: given or made, taken once, and replaced on purpose only."""
+
+import asyncio
+
+import pytest
+
+from jobify import DuplicateJobError, InvalidScheduleError, Jobify, JobStatus, Retry
+from jobify.storage import MemoryStorage, SQLiteStorage
+from jobify_testing import TransitionLog, VirtualClock
+
+
+async def test_a_taken_id_is_refused(app: Jobify) -> None:
+    """A second job under one id is refused, and the first is not touched."""
+
+    @app.task
+    async def answer(n: int) -> int:
+        return n
+
+    async with app:
+        job = await answer.schedule(1).delay(10, job_id="it")
+        with pytest.raises(DuplicateJobError, match="replace=True") as caught:
+            await answer.schedule(2).delay(5, job_id="it")
+        assert caught.value.job_id == "it"
+        assert await app.jobs() == [job]
+        assert await job == 1
+
+
+async def test_an_id_is_free_again_when_its_job_has_finished(app: Jobify) -> None:
+    """The id of a finished or cancelled job can be used again."""
+
+    @app.task
+    async def answer(n: int) -> int:
+        return n
+
+    async with app:
+        assert await (await answer.schedule(1).delay(1, job_id="it")) == 1
+        cancelled = await answer.schedule(2).delay(1, job_id="it")
+        await cancelled.cancel()
+        assert await (await answer.schedule(3).delay(1, job_id="it")) == 3
+
+
+async def test_of_two_concurrent_calls_exactly_one_wins(app: Jobify) -> None:
+    """Two concurrent calls with one id: one job, and one `DuplicateJobError`."""
+
+    @app.task
+    async def nothing() -> None: ...
+
+    async with app:
+        results = await asyncio.gather(
+            *(nothing.schedule().delay(10, job_id="it") for _ in range(10)), return_exceptions=True
+        )
+        assert [type(result) for result in results[1:]] == [DuplicateJobError] * 9
+        assert await app.jobs() == [results[0]]
+
+
+@pytest.mark.parametrize("job_id", ["", 5, b"x", 1.5])
+async def test_refuses_what_is_no_id(app: Jobify, job_id: str) -> None:
+    """An id is a non-empty str."""
+
+    @app.task
+    async def nothing() -> None: ...
+
+    async with app:
+        with pytest.raises(InvalidScheduleError, match="non-empty str"):
+            await nothing.schedule().delay(1, job_id=job_id)
+
+
+async def test_strange_ids_are_ids(app: Jobify) -> None:
+    """Any non-empty str is an id, and survives a restart."""
+    ids = ["'; DROP TABLE jobify_jobs; --", "ключ 🗝", "a\nb", "x" * 1000, " "]
+
+    @app.task
+    async def nothing() -> None: ...
+
+    async with app:
+        for job_id in ids:
+            await nothing.schedule().delay(10, job_id=job_id)
+    async with app:
+        assert [job.id for job in await app.jobs()] == ids
+
+
+async def test_replace_cancels_the_job_that_waits(app: Jobify, job_transitions: TransitionLog) -> None:
+    """`replace=True` takes the place of a waiting job, in memory and in storage."""
+
+    @app.task
+    async def answer(n: int) -> int:
+        return n
+
+    async with app:
+        old = await answer.schedule(1).delay(10, job_id="it")
+        waiter = asyncio.ensure_future(old.wait())
+        await asyncio.sleep(1)
+        new = await answer.schedule(2).delay(20, job_id="it", replace=True)
+        assert await waiter is None
+        assert old.status is JobStatus.CANCELLED
+        assert await app.jobs() == [new]
+    assert job_transitions.of("it")[1].reason == "replaced"
+    async with app:
+        (found,) = await app.jobs()
+        assert await found == 2
+
+
+async def test_replace_of_nothing_just_schedules(app: Jobify) -> None:
+    """`replace=True` does not need anything to replace."""
+
+    @app.task
+    async def nothing() -> None: ...
+
+    async with app:
+        job = await nothing.schedule().delay(10, job_id="it", replace=True)
+        assert await app.jobs() == [job]
+
+
+async def test_a_replaced_job_that_runs_ends_on_its_own_handle(app: Jobify) -> None:
+    """The run of a replaced job ends with its own result, and writes nothing under the id."""
+
+    @app.task
+    async def nap(name: str) -> str:
+        await asyncio.sleep(10)
+        return name
+
+    async with app:
+        old = await nap.schedule("old").delay(1, job_id="it")
+        await asyncio.sleep(5)
+        new = await nap.schedule("new").delay(60, job_id="it", replace=True)
+        assert await old == "old"
+        assert old.status is JobStatus.SUCCESS
+        assert await app.jobs() == [new]
+        assert new.status is JobStatus.SCHEDULED
+    async with app:
+        found = await app.get_job("it")
+        assert found is not None
+        assert await found == "new"
+
+
+async def test_a_replaced_job_that_runs_is_not_tried_again(app: Jobify) -> None:
+    """A failed attempt of a replaced job is its last."""
+
+    @app.task(retry=Retry(3, delay=1, jitter=False))
+    async def fail() -> None:
+        await asyncio.sleep(10)
+        raise ValueError
+
+    async with app:
+        old = await fail.schedule().delay(0, job_id="it")
+        await asyncio.sleep(5)
+        new = await fail.schedule().delay(60, job_id="it", replace=True)
+        run = await old.wait()
+        assert run is not None
+        assert (old.status, run.attempts) == (JobStatus.FAILED, 1)
+        assert await app.jobs() == [new]
+
+
+async def test_a_replaced_recurrence_that_runs_does_not_recur(app: Jobify, job_transitions: TransitionLog) -> None:
+    """The run in progress of a replaced recurrence ends, and then the old job is CANCELLED."""
+
+    @app.task
+    async def nap() -> None:
+        await asyncio.sleep(4)
+
+    async with app:
+        old = await nap.schedule().every(10, job_id="it")
+        await asyncio.sleep(11)
+        new = await nap.schedule().every(100, job_id="it", replace=True)
+        await old.wait()
+        assert (old.status, old.is_done()) == (JobStatus.CANCELLED, True)
+        assert await app.jobs() == [new]
+
+
+async def test_many_concurrent_replacements_leave_one_job(app: Jobify, virtual_clock: VirtualClock) -> None:
+    """Of concurrent replacements one job is left, in memory and in storage, and it is the last."""
+    calls: list[int] = []
+
+    @app.task
+    async def note(n: int) -> None:
+        calls.append(n)
+
+    async with app:
+        jobs = await asyncio.gather(*(note.schedule(n).delay(10, job_id="it", replace=True) for n in range(10)))
+        assert [job.status for job in jobs[:-1]] == [JobStatus.CANCELLED] * 9
+        assert await app.jobs() == [jobs[-1]]
+    async with app:
+        await virtual_clock.advance(10)
+    assert calls == [9]
+
+
+async def test_a_job_that_is_not_durable_replaces_one_that_is(app: Jobify) -> None:
+    """A replacement without a row takes the row of the old one away."""
+
+    @app.task
+    async def durable() -> None: ...
+
+    @app.task(durable=False)
+    async def fleeting() -> None: ...
+
+    async with app:
+        await durable.schedule().delay(10, job_id="it")
+        await fleeting.schedule().delay(10, job_id="it", replace=True)
+    async with app:
+        assert await app.jobs() == []
+
+
+_IDS: list[list[str]] = []
+
+
+@pytest.mark.parametrize("_time", [1, 2])
+async def test_made_ids_are_the_same_in_every_test(virtual_clock: VirtualClock, _time: int) -> None:
+    """Under virtual time ids are a sequence that each test starts anew."""
+    app = Jobify(storage=MemoryStorage())
+
+    @app.task
+    async def nothing() -> None: ...
+
+    async with app:
+        _IDS.append([(await nothing.push()).id for _ in range(3)])
+    assert len(set(_IDS[0])) == 3
+    assert _IDS[-1] == _IDS[0]
+
+
+async def test_a_made_id_that_is_taken_is_drawn_again(virtual_clock: VirtualClock) -> None:
+    """A made id that another job has is drawn again, and nobody notices."""
+    app = Jobify(storage=MemoryStorage())
+
+    @app.task
+    async def nothing() -> None: ...
+
+    async with app:
+        first_of_all_tests = _IDS[0][0]
+        await nothing.schedule().delay(10, job_id=first_of_all_tests)
+        assert (await nothing.schedule().delay(10)).id == _IDS[0][1]
