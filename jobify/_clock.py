@@ -6,6 +6,7 @@ which never goes back. All else (`sleep`, `Timeout`) is derived from a clock, he
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -13,7 +14,8 @@ from typing import Protocol, Self
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_NANOSECONDS = 1_000_000_000
+_EXACT = 1_000_000
+"""Seconds below which a float times 1e9 is nearest to the nanosecond that was meant."""
 
 LOOK_AGAIN = 30.0
 """Seconds within which a step of the wall clock is noticed by a `SystemClock`."""
@@ -109,11 +111,18 @@ class _WallAlarm:
 def to_nanoseconds(seconds: float) -> int:
     """Return a reading of a monotonic clock as whole nanoseconds.
 
-    A float of seconds cannot tell single nanoseconds apart beyond some weeks. What was meant is
-    then a whole number of microseconds, if there is one that reads the same.
+    Beyond some days a float of seconds cannot tell single nanoseconds apart, and a sum of such floats
+    is a little off. What was meant is then the whole number of microseconds next to it, if there is one
+    as near as that.
+
+    Raises:
+        ValueError: `seconds` is NaN.
+        OverflowError: `seconds` is infinite.
     """
+    if -_EXACT < seconds < _EXACT:
+        return round(seconds * 1e9)
     microseconds = round(seconds * 1e6)
-    if microseconds / 1e6 == seconds:
+    if abs(microseconds / 1e6 - seconds) <= 2 * math.ulp(seconds):
         return microseconds * 1000
     return round(seconds * 1e9)
 

@@ -1,5 +1,6 @@
 """Cron expressions. croniter reads the fields; the limits, the guarantees and the errors are ours. Pure."""
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +15,10 @@ from jobify.exceptions import InvalidScheduleError
 _LONGEST = 256
 _FIELDS = 5
 _ALIASES = frozenset({"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"})
+_RANDOM = re.compile(r"(?:^|[\s,/-])[rh]", re.IGNORECASE)  # no name of a month or day begins so
+_SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)
+_ERRORS = (ValueError, OverflowError, TypeError, AttributeError, KeyError, IndexError)
+"""What croniter raises for an expression that it cannot read; its own errors are among the first."""
 _HORIZON = 8
 """Years without a match after which an expression counts as one that never fires.
 
@@ -82,7 +87,7 @@ class _Engine:
     def __init__(self, expression: str, tz: tzinfo) -> None:
         from croniter import croniter  # noqa: PLC0415  # 70 ms, which a program without crons need not pay
 
-        start = datetime(2000, 1, 1, tzinfo=tz)  # given, for its default would read the time
+        start = _SOME_DAY.astimezone(tz)  # given, for its default would read the time
         self._cron: croniter = croniter(expression, start, max_years_between_matches=_HORIZON)
         self._lock = threading.Lock()  # it remembers where it stands
 
@@ -102,27 +107,38 @@ _engine = lru_cache(maxsize=1024)(_Engine)
 def _next(expression: str, tz: tzinfo, moment: datetime) -> datetime:
     try:
         return _engine(expression, tz).next_after(moment, tz)
-    except (ValueError, OverflowError, TypeError, AttributeError, KeyError, IndexError) as error:
+    except _ERRORS as error:
         msg = f"the cron expression {expression!r} has no time after {moment.isoformat()}: {error}"
         raise InvalidScheduleError(msg) from error
 
 
 def _check(expression: str) -> None:
-    reason: object = None
-    if not isinstance(expression, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
-        reason = "it is not a str"
-    elif len(expression) > _LONGEST:
-        reason = f"it is longer than {_LONGEST} characters"
-    elif expression.startswith("@"):
-        reason = None if expression.lower() in _ALIASES else f"the aliases are {', '.join(sorted(_ALIASES))}"
-    elif len(expression.split()) != _FIELDS:
-        reason = f"it has {len(expression.split())} fields, not 5: minute, hour, day of month, month, day of week"
-    if reason is None:
-        try:
-            _engine(expression, UTC).next_after(datetime(2000, 1, 1, tzinfo=UTC), UTC)
-        except (ValueError, OverflowError, TypeError, AttributeError, KeyError, IndexError) as error:
-            reason = error
-    if reason is not None:
-        shown = expression if not isinstance(expression, str) or len(expression) <= _LONGEST else expression[:40] + "…"  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
+    if (reason := _form_error(expression) or _meaning_error(expression)) is not None:
+        shown = f"{expression[:40]}…" if isinstance(expression, str) and len(expression) > _LONGEST else expression  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
         msg = f"cannot use the cron expression {shown!r}: {reason}"
-        raise InvalidScheduleError(msg) from None
+        raise InvalidScheduleError(msg)
+
+
+def _form_error(expression: str) -> str | None:
+    if not isinstance(expression, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
+        return "it is not a str"
+    if len(expression) > _LONGEST:
+        return f"it is longer than {_LONGEST} characters"
+    if expression.startswith("@"):
+        return None if expression.lower() in _ALIASES else f"the aliases are {', '.join(sorted(_ALIASES))}"
+    if (fields := len(expression.split())) != _FIELDS:
+        return f"it has {fields} fields, not 5: minute, hour, day of month, month, day of week"
+    # croniter would draw anew each time that it reads an R: a restart would move the job.
+    return "it has a field that is drawn at random" if _RANDOM.search(expression) else None
+
+
+def _meaning_error(expression: str) -> str | None:
+    try:
+        engine = _engine(expression, UTC)
+    except _ERRORS as error:
+        return str(error)
+    try:
+        engine.next_after(_SOME_DAY, UTC)
+    except _ERRORS:
+        return f"it never fires: no time within {_HORIZON} years matches it"
+    return None

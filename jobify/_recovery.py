@@ -39,10 +39,10 @@ async def recover(scheduler: Scheduler, specs: Mapping[str, TaskSpec]) -> None:
         _catch_up(scheduler, entry)
         scheduler.ledger.enter(entry)
     scheduler.adopt(*restored, reason="restored")
-    for entry in declared:
-        if entry is not None:
-            scheduler.ledger.enter(entry)
-            scheduler.adopt(entry)
+    for begun in declared:
+        if begun is not None:
+            scheduler.ledger.enter(begun)
+            scheduler.adopt(begun)
 
 
 async def _declare(scheduler: Scheduler, spec: TaskSpec, rows: dict[str, StoredJob]) -> Entry | None:

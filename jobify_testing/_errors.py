@@ -6,7 +6,7 @@ class VirtualTimeError(Exception):
 
 
 class VirtualDeadlockError(VirtualTimeError):
-    """A test waits, and nothing is left that could end its waiting."""
+    """A test waits, and nothing is left that could end its waiting, or real work held time for too long."""
 
 
 class VirtualTimeWarning(UserWarning):

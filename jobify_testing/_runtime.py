@@ -83,6 +83,11 @@ class VirtualRuntime:
         """Have the transitions of the app logged."""
         self.transitions.listen(app)
 
+    def succeed(self, other: "VirtualRuntime") -> None:
+        """Log, from now on, also the apps that were started in another world, as by a fixture of a wider scope."""
+        for app in other.transitions.apps:
+            self.transitions.listen(app)
+
     def close(self) -> None:
         """Log nothing more, and remove a temporary folder."""
         self.transitions.close()

@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import contextvars
+import pickle
 import sys
 import threading
 import warnings
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from jobify import WorkerError
 from jobify_testing._engine import Engine
 from jobify_testing._errors import VirtualTimeWarning
+from jobify_testing._report import where
 
 T = TypeVar("T")
 
@@ -34,7 +37,7 @@ class _Call(Generic[T]):
     async def run(self) -> T:
         # The others that are due at this instant start first, as they would beside a real thread.
         await asyncio.sleep(0)
-        thread = threading.Thread(target=self._work, name="jobify virtual worker", daemon=True)
+        thread = threading.Thread(target=self._work, name="jobify worker", daemon=True)
         thread.start()
         if not self._ended.wait(TURN):
             await self._outlast(thread)
@@ -60,45 +63,52 @@ class _Call(Generic[T]):
             if self._ended.is_set():
                 return
             self._late = self._loop.create_future()
-        where = _where(thread)
-        token = self._loop.take_hold(f"a thread at {where}")
+        frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented, in spite of its name
+        name = f"the thread {thread.name!r}, at {where(frame)}"
+        token = self._loop.take_hold(name)
         self._late.add_done_callback(lambda _: self._loop.let_go(token))
         warnings.warn(
-            f"a thread has kept its turn for {TURN:g} real seconds, at {where}: this test is not reproducible",
+            f"{name}, has kept its turn for {TURN:g} real seconds: this test is not reproducible",
             VirtualTimeWarning,
             stacklevel=2,
         )
+        # A caller that is cancelled abandons the thread; it holds time until it ends.
         await asyncio.shield(self._late)
-
-
-def _where(thread: threading.Thread) -> str:
-    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented, in spite of its name
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "its end"
 
 
 class _VirtualLane:
     """Makes its calls on the loop itself, after one turn of the loop: always in the same order."""
 
+    def __init__(self) -> None:
+        self._closed = False
+
     async def run(self, call: Callable[[], T], /) -> T:
         """Return what `call` returns."""
+        if self._closed:
+            msg = "cannot use a lane after it was closed"
+            raise RuntimeError(msg)
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
+        done: asyncio.Future[None] = loop.create_future()
+        values: list[T] = []
+        errors: list[BaseException] = []  # raised below: a future refuses some, like StopIteration
 
         def work() -> None:
             try:
-                value = call()
+                values.append(call())
             except BaseException as error:  # noqa: BLE001  # it is raised where the call was asked for
-                if not done.cancelled():
-                    done.set_exception(error)
-            else:
-                if not done.cancelled():
-                    done.set_result(value)
+                errors.append(error)
+            if not done.done():
+                done.set_result(None)
 
         loop.call_soon(work)
-        return await done
+        await done
+        if errors:
+            raise errors.pop()
+        return values.pop()
 
     async def close(self) -> None:
-        """Take no more calls; all have ended."""
+        """Take no more calls, and return when all have ended."""
+        self._closed = True
         await asyncio.sleep(0)
 
 
@@ -113,8 +123,17 @@ class VirtualWorkers:
         return await _Call(self._loop, call).run()
 
     async def run_in_process(self, call: Callable[[], T], /) -> T:
-        """Call in a thread too: a process would be outside of virtual time."""
-        return await _Call(self._loop, call).run()
+        """Call in a thread too, for a process would be outside of virtual time; but what is sent there is a copy.
+
+        Raises:
+            WorkerError: the call cannot be sent.
+        """
+        try:
+            sent: Callable[[], T] = pickle.loads(pickle.dumps(call))  # noqa: S301  # our own bytes
+        except Exception as error:
+            msg = f"cannot send a call to another process: {type(error).__name__}: {error}"
+            raise WorkerError(msg) from error
+        return await _Call(self._loop, sent).run()
 
     def open_lane(self, name: str, /) -> _VirtualLane:  # noqa: ARG002  # a name for debuggers of real threads
         """Return a new lane."""

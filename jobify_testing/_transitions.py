@@ -17,6 +17,11 @@ class TransitionLog:
         self._events: list[Event] = []
         self._subscriptions: dict[StartedApp, Callable[[], None]] = {}
 
+    @property
+    def apps(self) -> list[StartedApp]:
+        """The apps whose events are noted."""
+        return list(self._subscriptions)
+
     def listen(self, app: StartedApp) -> None:
         """Take note of what happens in an app from now on, also over its further starts."""
         if app not in self._subscriptions:
@@ -28,11 +33,18 @@ class TransitionLog:
             self._subscriptions.popitem()[1]()
 
     def of(self, subject: Subject) -> list[Transition]:
-        """Return the transitions of a job, given by itself or by its id, or of all jobs of a task."""
+        """Return the transitions of a job, given by itself or by its id, or of all jobs of a task.
+
+        Raises:
+            TypeError: the subject is none of these.
+        """
         transitions = [event for event in self._events if isinstance(event, Transition)]
         if isinstance(subject, Task):
             return [transition for transition in transitions if transition.task == subject.name]
         job_id = subject.id if isinstance(subject, Job) else subject
+        if not isinstance(job_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not be typed
+            msg = f"cannot look for the transitions of {subject!r}: give a job, a task, or the id of a job"
+            raise TypeError(msg)
         return [transition for transition in transitions if transition.job_id == job_id]
 
     def timeline(self, subject: Subject) -> list[tuple[float, JobStatus]]:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobify import InvalidScheduleError, Jobify, JobStatus
-from jobify.storage import MemoryStorage
+from jobify.storage import MemoryStorage, Storage
 from jobify_testing import TransitionLog, VirtualClock
 
 
@@ -85,10 +85,10 @@ async def test_at_runs_at_an_instant_of_any_zone(app: Jobify, virtual_clock: Vir
         assert job.exec_at == datetime(2026, 1, 1, 1, tzinfo=UTC)
 
         await virtual_clock.advance_to(datetime(2026, 1, 1, 0, 59, 59, 999999, tzinfo=UTC))
-        assert job.status is JobStatus.SCHEDULED
+        assert (job.status, job.is_done()) == (JobStatus.SCHEDULED, False)
 
         await virtual_clock.advance_to(datetime(2026, 1, 1, 1, tzinfo=UTC))
-        assert job.status is JobStatus.SUCCESS
+        assert (job.status, job.is_done()) == (JobStatus.SUCCESS, True)
 
 
 async def test_a_past_at_runs_at_once(app: Jobify, job_transitions: TransitionLog) -> None:
@@ -148,7 +148,12 @@ async def test_refuses_what_is_no_delay(app: Jobify, delay: float, word: str) ->
 
 
 @pytest.mark.parametrize(
-    ("moment", "word"), [(datetime(2027, 1, 1), "naive"), ("2027-01-01", "aware datetime"), (None, "aware datetime")]
+    ("moment", "word"),
+    [
+        (datetime(2027, 1, 1), "naive"),  # noqa: DTZ001  # naive on purpose
+        ("2027-01-01", "aware datetime"),
+        (None, "aware datetime"),
+    ],
 )
 async def test_refuses_what_is_no_instant(app: Jobify, moment: datetime, word: str) -> None:
     """A naive datetime is no instant, and is refused at the door."""
@@ -166,11 +171,12 @@ async def test_a_delay_of_zero_and_a_huge_one_are_fine(app: Jobify) -> None:
     """The limits of a delay are 0 and the year 9999."""
 
     @app.task
-    async def nothing() -> None: ...
+    async def answer() -> int:
+        return 42
 
     async with app:
-        assert await (await nothing.schedule().delay(0)) is None
-        job = await nothing.schedule().delay(timedelta(days=365 * 7000))
+        assert await (await answer.schedule().delay(0)) == 42
+        job = await answer.schedule().delay(timedelta(days=365 * 7000))
         assert job.exec_at.year == 9021
 
 
@@ -194,9 +200,9 @@ async def test_jobs_of_one_instant_start_in_the_order_of_scheduling(
     assert started == list(range(20))
 
 
-async def test_an_earlier_time_starts_before_an_earlier_order(app: Jobify, virtual_clock: VirtualClock) -> None:
+async def test_an_earlier_time_starts_before_an_earlier_order(storage: Storage, virtual_clock: VirtualClock) -> None:
     """Among jobs that wait for a slot the earlier due time goes first, whenever it was ordered."""
-    app = Jobify(storage=MemoryStorage(), max_concurrency=1)
+    app = Jobify(storage=storage, max_concurrency=1)
     started: list[str] = []
 
     @app.task

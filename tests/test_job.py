@@ -97,6 +97,7 @@ async def test_a_run_says_when_and_how_it_was(app: Jobify) -> None:
         assert job.last_run is None
         run = await job.wait()
 
+    assert run is not None
     assert run == Run(
         job_id=job.id,
         status=JobStatus.SUCCESS,

@@ -7,7 +7,7 @@ import pytest
 
 from jobify import ApplicationStateError, Jobify, JobStatus, Retry
 from jobify.storage import SQLiteStorage, Storage
-from jobify_testing import TransitionLog, VirtualClock
+from jobify_testing import TransitionLog, VirtualClock, VirtualLoop
 
 
 async def test_pending_jobs_survive(app: Jobify, virtual_clock: VirtualClock) -> None:
@@ -175,9 +175,7 @@ async def test_arguments_that_fit_no_more_hold_the_job(
         await found
 
 
-async def test_a_delay_is_never_longer_than_was_asked_for(
-    storage: Storage, virtual_clock: VirtualClock, request: pytest.FixtureRequest
-) -> None:
+async def test_a_delay_is_never_longer_than_was_asked_for(storage: Storage, virtual_clock: VirtualClock) -> None:
     """After a restart a delay lasts what is left of it."""
     app = Jobify(storage=storage)
 
@@ -203,7 +201,6 @@ async def test_the_same_app_starts_again_on_another_loop() -> None:
     async def often() -> None: ...
 
     for _ in range(3):
-        from jobify_testing import VirtualLoop
 
         def run() -> list[str]:
             async def main() -> list[str]:
@@ -222,8 +219,6 @@ async def test_a_start_that_lost_its_loop_is_no_hindrance(virtual_clock: Virtual
 
     @app.task
     async def nothing() -> None: ...
-
-    from jobify_testing import VirtualLoop
 
     def crash() -> None:
         with asyncio.Runner(loop_factory=VirtualLoop) as runner:

@@ -6,8 +6,8 @@ What would not come back as it went is refused when a job is scheduled, not foun
 import base64
 import inspect
 import typing
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -174,8 +174,11 @@ def _is_alike(value: Any, back: Any) -> bool:
     if pairs is not None:
         return all(_is_alike(item, other) for item, other in pairs)
     # A class that does not say what equal means is judged by its fields.
-    kind: Any = type(value)
-    return kind.__eq__ is object.__eq__ and _write(value) == _write(back)
+    return _has_no_equality(type(value)) and _write(value) == _write(back)
+
+
+def _has_no_equality(kind: Any) -> bool:
+    return kind.__eq__ is object.__eq__
 
 
 def _pairs(value: Any, back: Any) -> list[tuple[Any, Any]] | None:
@@ -183,10 +186,16 @@ def _pairs(value: Any, back: Any) -> list[tuple[Any, Any]] | None:
 
     Containers of different sizes or keys have a pair that is never the same.
     """
-    if isinstance(value, dict):
-        items = cast("dict[Any, Any]", value)
-        return [(item, back[key]) for key, item in items.items()] if items.keys() == back.keys() else [(value, None)]
-    if isinstance(value, list | tuple):
-        items = cast("list[Any]", value)
-        return list(zip(items, back, strict=True)) if len(items) == len(back) else [(value, None)]
+    if _is_dict(value):
+        return [(item, back[key]) for key, item in value.items()] if value.keys() == back.keys() else [(value, None)]
+    if _is_sequence(value):
+        return list(zip(value, back, strict=True)) if len(value) == len(back) else [(value, None)]
     return None
+
+
+def _is_dict(value: object) -> TypeGuard[dict[Any, Any]]:
+    return isinstance(value, dict)
+
+
+def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, list | tuple)

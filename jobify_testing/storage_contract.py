@@ -1,0 +1,255 @@
+"""What every storage must do, as a class of tests to subclass.
+
+    class TestMyStorage(StorageContract):
+        def make_storage(self) -> MyStorage:
+            return MyStorage(...)
+
+Each test gets a storage of its own, which must be empty and not open. The tests are coroutines: run them
+with pytest-asyncio, in its auto mode or by `pytestmark = pytest.mark.asyncio`.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from jobify import DuplicateJobError, StorageError, SystemRuntime
+from jobify.storage import Host, Storage, StoredJob
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+FOREVER = datetime.max.replace(tzinfo=UTC)
+HOSTILE_IDS = ("'; DROP TABLE jobs; --", 'a"b', "ключ 🗝", "a\nb\tc", "x" * 1000, " ", "%s", "?1", "NULL")
+
+
+class StorageContract(ABC):
+    """The contract; `make_storage` is all that a subclass has to say."""
+
+    @abstractmethod
+    def make_storage(self) -> Storage:
+        """Return a storage of the current test: empty at first, the same data each time."""
+
+    def make_host(self) -> Host:
+        """Return what the storage may use of the world; real threads by default."""
+        return SystemRuntime()
+
+    async def _opened(self) -> Storage:
+        storage = self.make_storage()
+        await storage.open(self.make_host())
+        return storage
+
+    def _job(self, storage: Storage, job_id: str = "it", **fields: Any) -> StoredJob:
+        arguments: Any = b'{"args":[1],"kwargs":{}}' if storage.serialized else ((1,), {})
+        known: dict[str, Any] = {"task": "module:task", "exec_at": NOON, "scheduled_for": NOON}
+        return StoredJob(id=job_id, arguments=arguments, **(known | fields))
+
+    async def _reopened(self, storage: Storage) -> list[StoredJob]:
+        """Return what a later owner finds."""
+        await storage.close()
+        await storage.open(self.make_host())
+        return list(await storage.claim(FOREVER))
+
+    async def test_what_was_added_is_found_by_a_later_owner(self) -> None:
+        """Every field of a job comes back as it went."""
+        storage = await self._opened()
+        job = self._job(
+            storage,
+            trigger='{"every":5}',
+            declared=True,
+            exec_at=NOON + timedelta(microseconds=1),
+            scheduled_for=NOON,
+            delay=0.1,
+            attempt=2,
+            runs=3,
+            failures=4,
+            interruptions=1,
+            started_at=NOON - timedelta(days=1),
+        )
+        job.number = await storage.add(job, replace=False)
+        assert job.number > 0
+        assert await self._reopened(storage) == [job]
+        await storage.close()
+
+    async def test_a_taken_id_is_refused(self) -> None:
+        """A second job of one id raises, and the first stays."""
+        storage = await self._opened()
+        first = await storage.add(self._job(storage), replace=False)
+        try:
+            await storage.add(self._job(storage, task="other"), replace=False)
+        except DuplicateJobError as error:
+            assert error.job_id == "it"  # noqa: PT017  # pytest is not imported here
+        else:
+            msg = "a taken id was accepted"
+            raise AssertionError(msg)
+        assert [(row.number, row.task) for row in await self._reopened(storage)] == [(first, "module:task")]
+        await storage.close()
+
+    async def test_of_concurrent_adds_of_one_id_one_wins(self) -> None:
+        """Exactly one of ten concurrent adds is accepted."""
+        storage = await self._opened()
+        adds = (storage.add(self._job(storage), replace=False) for _ in range(10))
+        results = await asyncio.gather(*adds, return_exceptions=True)
+        assert sum(isinstance(result, int) for result in results) == 1
+        assert sum(isinstance(result, DuplicateJobError) for result in results) == 9
+        assert len(await self._reopened(storage)) == 1
+        await storage.close()
+
+    async def test_replace_leaves_one_job_under_a_new_number(self) -> None:
+        """A replacement has a number of its own, so that the old job can write nothing under the id."""
+        storage = await self._opened()
+        old = await storage.add(self._job(storage), replace=True)
+        new = await storage.add(self._job(storage, task="other"), replace=True)
+        assert new > old
+        await storage.start(old, attempt=5, started_at=NOON)
+        await storage.finish(old, self._job(storage, number=old, runs=9))
+        await storage.finish(old, None)
+        await storage.remove(old)
+        (row,) = await self._reopened(storage)
+        assert (row.number, row.task, row.attempt, row.runs, row.running) == (new, "other", 0, 0, False)
+        await storage.close()
+
+    async def test_numbers_are_never_used_again(self) -> None:
+        """The number of a job that is gone is not given to another, over restarts too."""
+        storage = await self._opened()
+        numbers: list[int] = []
+        for _ in range(3):
+            numbers.append(await storage.add(self._job(storage), replace=False))
+            await storage.remove(numbers[-1])
+            assert await self._reopened(storage) == []
+        assert numbers == sorted(set(numbers))
+        await storage.close()
+
+    async def test_a_start_and_its_end_are_noted(self) -> None:
+        """A later owner sees that an attempt was in progress; after its end, what follows."""
+        storage = await self._opened()
+        number = await storage.add(self._job(storage), replace=False)
+        await storage.start(number, attempt=2, started_at=NOON)
+        (row,) = await self._reopened(storage)
+        assert (row.running, row.attempt, row.started_at) == (True, 2, NOON)
+
+        later = NOON + timedelta(hours=1)
+        following = self._job(storage, number=number, exec_at=later, scheduled_for=later, delay=3600.0, runs=1)
+        await storage.finish(number, following)
+        assert await self._reopened(storage) == [following]
+
+        await storage.finish(number, None)
+        assert await self._reopened(storage) == []
+        await storage.close()
+
+    async def test_what_is_gone_stays_gone(self) -> None:
+        """Verbs on a job that is gone do nothing, and raise nothing."""
+        storage = await self._opened()
+        number = await storage.add(self._job(storage), replace=False)
+        await storage.remove(number)
+        await storage.remove(number)
+        await storage.start(number, attempt=1, started_at=NOON)
+        await storage.finish(number, self._job(storage, number=number))
+        await storage.release([self._job(storage, number=number)])
+        assert await self._reopened(storage) == []
+        await storage.close()
+
+    async def test_a_claim_returns_each_job_once_and_in_order(self) -> None:
+        """`claim` returns what is due before a time, by number, and nothing twice for one owner."""
+        storage = await self._opened()
+        for n in (3, 1, 2):
+            await storage.add(self._job(storage, f"job {n}", exec_at=NOON + timedelta(hours=n)), replace=False)
+        await storage.close()
+        await storage.open(self.make_host())
+        assert [job.id for job in await storage.claim(NOON + timedelta(hours=3))] == ["job 1", "job 2"]
+        assert [job.id for job in await storage.claim(FOREVER)] == ["job 3"]
+        assert list(await storage.claim(FOREVER)) == []
+        await storage.close()
+
+    async def test_what_an_owner_added_it_need_not_claim(self) -> None:
+        """A job is its adder's: `claim` returns it to a later owner only."""
+        storage = await self._opened()
+        await storage.add(self._job(storage), replace=False)
+        assert list(await storage.claim(FOREVER)) == []
+        assert len(await self._reopened(storage)) == 1
+        await storage.close()
+
+    async def test_what_is_released_is_as_it_was_put_back(self) -> None:
+        """`release` writes the rows as they are given."""
+        storage = await self._opened()
+        number = await storage.add(self._job(storage), replace=False)
+        await storage.start(number, attempt=1, started_at=NOON)
+        await storage.release([self._job(storage, number=number)])
+        (row,) = await self._reopened(storage)
+        assert (row.running, row.attempt, row.started_at) == (False, 0, None)
+        await storage.close()
+
+    async def test_a_cancelled_verb_is_done_whole_or_not_at_all(self) -> None:
+        """Who is cancelled in the middle of an add leaves a whole job or none, and a storage that works."""
+        storage = await self._opened()
+        for steps in range(12):
+            add = asyncio.ensure_future(storage.add(self._job(storage, f"job {steps}"), replace=False))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            add.cancel()
+            await asyncio.wait([add])
+        await storage.add(self._job(storage, "last"), replace=False)
+        rows = await self._reopened(storage)
+        assert "last" in [row.id for row in rows]
+        assert all(row == self._job(storage, row.id, number=row.number) for row in rows)
+        await storage.close()
+
+    async def test_hostile_ids_are_ids(self) -> None:
+        """Whatever stands in an id or a name is kept as it is."""
+        storage = await self._opened()
+        for job_id in HOSTILE_IDS:
+            await storage.add(self._job(storage, job_id, task=job_id), replace=False)
+        rows = await self._reopened(storage)
+        assert [(row.id, row.task) for row in rows] == [(job_id, job_id) for job_id in HOSTILE_IDS]
+        await storage.close()
+
+    async def test_instants_far_away_are_exact(self) -> None:
+        """Instants keep their microsecond from the year 1 to the year 9999."""
+        storage = await self._opened()
+        moments = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999998, tzinfo=UTC)]
+        for n, moment in enumerate(moments):
+            await storage.add(self._job(storage, str(n), exec_at=moment, scheduled_for=moment), replace=False)
+        assert [row.exec_at for row in await self._reopened(storage)] == moments
+        await storage.close()
+
+    async def test_thousands_of_concurrent_adds_keep_their_order(self) -> None:
+        """Concurrent adds are numbered in the order of their calls."""
+        storage = await self._opened()
+        adds = (storage.add(self._job(storage, str(n)), replace=False) for n in range(2000))
+        numbers = await asyncio.gather(*adds)
+        assert numbers == sorted(numbers)
+        assert [row.id for row in await self._reopened(storage)] == [str(n) for n in range(2000)]
+        await storage.close()
+
+    async def test_is_used_while_it_is_open(self) -> None:
+        """Before `open` and after `close` every verb raises `StorageError`; a close too many is harmless."""
+        storage = self.make_storage()
+        await storage.close()
+        for _ in range(2):
+            for verb in (
+                storage.add(self._job(storage), replace=False),
+                storage.claim(FOREVER),
+                storage.start(1, attempt=1, started_at=NOON),
+                storage.finish(1, None),
+                storage.remove(1),
+                storage.release([]),
+            ):
+                try:
+                    await verb
+                except StorageError:
+                    continue
+                msg = f"{verb!r} was accepted by a storage that is not open"
+                raise AssertionError(msg)
+            await storage.open(self.make_host())
+            await storage.close()
+            await storage.close()
+
+    async def test_has_one_owner(self) -> None:
+        """A storage that is open cannot be opened again, and goes on working."""
+        storage = await self._opened()
+        try:
+            await storage.open(self.make_host())
+        except StorageError:
+            await storage.add(self._job(storage), replace=False)
+        else:
+            msg = "a storage that is open was opened again"
+            raise AssertionError(msg)
+        await storage.close()

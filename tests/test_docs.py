@@ -1,0 +1,240 @@
+"""The documentation: every block of it runs, every name is in it, and every link leads somewhere.
+
+A `python` block of `README.md` and of `docs/` is a program of its own; below the comment
+`<!-- continues -->` it goes on where the block before it has ended. One that has a test is collected by
+pytest, any other is run as a script. What is not to be run is a `console` or a `text` block.
+"""
+
+import ast
+import contextlib
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+
+import jobify
+import jobify.serializers
+import jobify.storage
+import jobify_testing
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EVERY_PAGE = [*PAGES, ROOT / "CONTRIBUTING.md"]
+REFERENCE = "\n".join(page.read_text("utf-8") for page in sorted((ROOT / "docs" / "reference").glob("*.md")))
+MODULES = [jobify, jobify.storage, jobify.serializers, jobify_testing]
+
+CONFIGURATION = """
+[pytest]
+asyncio_mode = auto
+asyncio_default_fixture_loop_scope = function
+filterwarnings = error
+"""
+
+CONTINUES = "<!-- continues -->"
+FENCE = re.compile(r"\s*(`{3,}|~{3,})(.*)")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+PATIENCE = 60.0
+"""Real seconds after which a program counts as one that does not end."""
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, the number of its first line, its lines, and what stands right above it."""
+
+    language: str
+    start: int
+    lines: list[str]
+    above: str
+
+
+class Program(NamedTuple):
+    """One or more blocks of a page; each line of the source has the number that it has in the page."""
+
+    start: int
+    source: str
+
+    @property
+    def is_test(self) -> bool:
+        """Whether pytest is to run it. What cannot be parsed is left to Python, which says why."""
+        with contextlib.suppress(SyntaxError):
+            return any(
+                isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+                and node.name.lower().startswith("test")
+                for node in ast.parse(self.source).body
+            )
+        return False
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """Yield the fenced blocks of a page."""
+    block: Block | None = None
+    fence = above = ""
+    for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+        match = FENCE.fullmatch(line)
+        if block is not None:
+            if line.strip() == fence:
+                yield block
+                block, above = None, ""
+            else:
+                block.lines.append(line)
+        elif match is not None:
+            fence = match[1]
+            block = Block(match[2].strip(), number + 1, [], above)
+        elif line.strip():
+            above = line.strip()
+    assert block is None, f"{name(page)}:{block.start}: a block has no end"
+
+
+def programs(page: Path) -> list[Program]:
+    """Return the programs of a page."""
+    found: list[Program] = []
+    for language, start, lines, above in blocks(page):
+        if language != "python":
+            continue
+        before = found.pop() if above == CONTINUES and found else Program(start, "")
+        gap = "\n" * (start - 1 - before.source.count("\n"))
+        found.append(Program(before.start, before.source + gap + "\n".join(lines) + "\n"))
+    return found
+
+
+def prose(page: Path) -> str:
+    """Return a page without its blocks."""
+    lines: list[str] = page.read_text("utf-8").splitlines()
+    for block in blocks(page):
+        first = block.start - 1
+        lines[first : first + len(block.lines)] = [""] * len(block.lines)
+    return "\n".join(lines)
+
+
+def name(page: Path) -> str:
+    """Return the path of a page in the repository."""
+    return page.relative_to(ROOT).as_posix()
+
+
+def module_name(page: Path, program: Program) -> str:
+    """Return what the module of a program is called: it tells the page, and the line."""
+    return f"{re.sub('[^a-z]+', '_', name(page).lower().removesuffix('.md'))}_{program.start}"
+
+
+def pages_with(*, tests: bool) -> list[Path]:
+    """Return the pages that have programs of one kind."""
+    return [page for page in PAGES if any(program.is_test is tests for program in programs(page))]
+
+
+@pytest.mark.parametrize("page", pages_with(tests=True), ids=name)
+def test_every_block_with_a_test_passes(page: Path, pytester: pytest.Pytester) -> None:
+    """The blocks of a page that have tests are modules of a fresh project, and each has tests that pass."""
+    pytester.makeini(CONFIGURATION)
+    modules = {f"test_{module_name(page, program)}": program.source for program in programs(page) if program.is_test}
+    for module, source in modules.items():
+        (pytester.path / f"{module}.py").write_text(source, "utf-8")
+    recorder = pytester.inline_run("-p", "no:cacheprovider")  # pyright: ignore[reportUnknownMemberType]  # pytest leaves it untyped
+    passed, skipped, failed = recorder.listoutcomes()
+    assert not skipped
+    assert not failed
+    assert recorder.ret == pytest.ExitCode.OK
+    assert {Path(report.nodeid.partition("::")[0]).stem for report in passed} == set(modules)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", pages_with(tests=False), ids=name)
+def test_every_other_block_is_a_program_that_ends(page: Path, tmp_path: Path) -> None:
+    """The other blocks of a page are scripts that end by themselves, on the real clock, and all at once."""
+    found = {module_name(page, program): program for program in programs(page) if not program.is_test}
+    running: dict[str, subprocess.Popen[str]] = {}
+    with contextlib.ExitStack() as stack:
+        for module, program in found.items():
+            folder = tmp_path / module
+            folder.mkdir()
+            script = tmp_path / f"{module}.py"
+            script.write_text(program.source, "utf-8")
+            process = subprocess.Popen(  # noqa: S603  # our own documentation
+                [sys.executable, "-W", "error", script],
+                cwd=folder,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+            running[module] = stack.enter_context(process)
+            stack.callback(process.kill)  # before its exit, which waits for it
+        outputs = {module: process.communicate(timeout=PATIENCE)[0] for module, process in running.items()}
+    failures = [outputs[module] for module, process in running.items() if process.returncode]
+    assert not failures, "\n".join(failures)
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE, ids=name)
+def test_every_block_says_what_it_is(page: Path) -> None:
+    """No block escapes by its language; what is no program is something to type, or to look at."""
+    for block in blocks(page):
+        assert block.language in ("python", "console", "text"), f"{name(page)}:{block.start}"
+        if block.above.startswith("<!--"):
+            assert block.above == CONTINUES, f"{name(page)}:{block.start}"
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE, ids=name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """A link to a file names one that is there, and a link to a heading one that the page has."""
+    for link in LINK.findall(prose(page)):
+        if link.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.is_relative_to(ROOT), link
+        assert target.is_file(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what the headings of a page are called in links."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_every_public_name_is_in_the_reference(module: ModuleType) -> None:
+    """What can be imported from a public module is explained, and so are the members of its classes."""
+    names: list[str] = list(module.__all__)
+    assert [name for name in names if not re.search(rf"`(?:\w+\.)*{name}\b", REFERENCE)] == []
+    members = [f"{name}.{member}" for name in names for member in public_members(getattr(module, name))]
+    assert [member for member in members if not is_explained(member.split(".")[1])] == []
+
+
+def public_members(thing: Any) -> list[str]:
+    """Return the names that a class has for its users."""
+    if not inspect.isclass(thing) or issubclass(thing, BaseException):
+        return []
+    return [member for member in vars(thing) if not member.startswith(("_", "test_"))]
+
+
+def is_explained(member: str) -> bool:
+    """Whether code in the reference mentions a member."""
+    return re.search(rf"`[^`\n]*\b{member}\b[^`\n]*`", REFERENCE) is not None
+
+
+def test_every_fixture_and_the_marker_are_in_the_reference(pytestconfig: pytest.Config) -> None:
+    """What the plugin brings is explained, with each argument of the marker."""
+    lines: list[str] = pytestconfig.getini("markers")
+    (marker,) = [line for line in lines if line.startswith("virtual_clock(")]
+    arguments = re.findall(r"(\w+)=", marker.partition(":")[0])
+    assert arguments
+    names = ["virtual_clock", "job_transitions", *arguments]
+    testing = (ROOT / "docs" / "reference" / "testing.md").read_text("utf-8")
+    assert [name for name in names if f"| `{name}` |" not in testing] == []
+
+
+def test_every_module_is_among_the_parts() -> None:
+    """The page of the parts knows each module of the two packages."""
+    parts = (ROOT / "docs" / "explanation" / "parts.md").read_text("utf-8")
+    modules = [*(ROOT / "jobify").glob("*.py"), *(ROOT / "jobify_testing").glob("*.py")]
+    assert [module.stem for module in modules if f"`{module.stem}`" not in parts and module.stem != "__init__"] == []
+
+
+def test_the_readme_is_short() -> None:
+    """People read it to the end."""
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 150

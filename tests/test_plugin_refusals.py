@@ -1,0 +1,150 @@
+"""What the plugin refuses: each time by a failure that says why, and what to do."""
+
+import pytest
+
+from tests.projects import make, run
+
+
+def test_other_arguments_of_the_marker_are_refused(pytester: pytest.Pytester) -> None:
+    """What the marker does not know, or cannot use, fails the test and says why."""
+    make(
+        pytester,
+        """
+        from program import *
+
+        @pytest.mark.virtual_clock("private")
+        async def test_1(): ...
+
+        @pytest.mark.virtual_clock(sed=1)
+        async def test_2(): ...
+
+        @pytest.mark.virtual_clock(storage="none")
+        async def test_3(virtual_clock): ...
+
+        @pytest.mark.virtual_clock(start=datetime(2026, 1, 1))
+        async def test_4(job_transitions): ...
+
+        @pytest.mark.virtual_clock(start="2026-01-01")
+        def test_5(): ...
+
+        @pytest.mark.virtual_clock(seed="7")
+        async def test_6(): ...
+
+        @pytest.mark.virtual_clock(seed=True)
+        async def test_7(): ...
+        """,
+    )
+    result = run(pytester)
+    result.assert_outcomes(errors=7)
+    result.stdout.fnmatch_lines(
+        [
+            "*::test_1: the marker virtual_clock cannot be used with positional arguments",
+            "*::test_2: *cannot be used with {'sed': 1}: it knows storage=, start=, seed=",
+            "*::test_3: *cannot be used with storage='none': it is 'private' or 'keep'",
+            "*::test_4: *cannot be used with start=datetime.datetime(2026, 1, 1, 0, 0): it is an aware datetime",
+            "*::test_5: *cannot be used with start='2026-01-01': it is an aware datetime",
+            "*::test_6: *cannot be used with seed='7': it is a whole number",
+            "*::test_7: *cannot be used with seed=True: it is a whole number",
+        ]
+    )
+
+
+def test_asking_too_late_is_refused(pytester: pytest.Pytester) -> None:
+    """A test that asks when its loop is chosen already fails, and says how to ask; it does not run on real time."""
+    pytester.makeconftest(
+        """
+        import pytest
+
+        def pytest_collection_modifyitems(items):
+            items[-1].add_marker("virtual_clock")
+        """
+    )
+    make(
+        pytester,
+        """
+        from program import *
+
+        async def test_by_getfixturevalue(request):
+            request.getfixturevalue("virtual_clock")
+
+        def test_sync_by_getfixturevalue(request):
+            request.getfixturevalue("job_transitions")
+
+        @pytest.mark.parametrize("n", [pytest.param(1, marks=pytest.mark.virtual_clock), 2])
+        async def test_by_the_mark_of_a_parameter(n):
+            assert n == 2
+            assert type(asyncio.get_running_loop()) is not VirtualLoop
+
+        async def test_by_a_marker_of_a_conftest():
+            raise AssertionError
+        """,
+    )
+    result = run(pytester)
+    result.assert_outcomes(passed=1, failed=2, errors=2)
+    told = "virtual time is not possible here: the test runs on <*SelectorEventLoop *. Ask for it in the signature*"
+    result.stdout.fnmatch_lines([told] * 4)
+
+
+def test_own_loops_and_virtual_time_are_not_both_possible(pytester: pytest.Pytester) -> None:
+    """`loop_factories=` on a virtual test is refused: neither is it skipped, nor run on another loop."""
+    pytester.makeconftest(
+        """
+        import asyncio
+
+        def pytest_asyncio_loop_factories(config, item):
+            return {"plain": asyncio.SelectorEventLoop}
+        """
+    )
+    make(
+        pytester,
+        """
+        import pytest
+
+        @pytest.mark.asyncio(loop_factories=["plain"])
+        async def test_both(virtual_clock): ...
+        """,
+    )
+    result = run(pytester)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*::test_both: cannot run both on virtual time and on the loops ?'plain'?;*"])
+
+
+def test_other_runners_are_refused(pytester: pytest.Pytester) -> None:
+    """A test that pytest-asyncio does not run would see real time pass: it fails, and is told how to be virtual."""
+    make(
+        pytester,
+        """
+        import unittest
+
+        from program import *
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        @pytest.mark.anyio
+        @pytest.mark.virtual_clock
+        async def test_of_anyio():
+            raise AssertionError
+
+        async def test_of_nobody(virtual_clock):
+            raise AssertionError
+
+        @pytest.mark.virtual_clock
+        class TestCase(unittest.IsolatedAsyncioTestCase):
+            async def test_of_unittest(self):
+                raise AssertionError
+        """,
+    )
+    result = run(pytester, "--asyncio-mode=strict")
+    result.assert_outcomes(errors=3)
+    told = (
+        "*: virtual time needs a test that pytest-asyncio runs: mark it with pytest.mark.asyncio, or set asyncio_mode*"
+    )
+    result.stdout.fnmatch_lines(
+        [
+            f"*::test_of_anyio{told}",
+            f"*::test_of_nobody{told}",
+            "virtual time is not possible here: * unittest.TestCase*",
+        ]
+    )

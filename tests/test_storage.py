@@ -1,0 +1,175 @@
+"""The storages: the contract that they all pass, and what is special to SQLite."""
+
+import asyncio
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from jobify import Jobify, StorageError, SystemRuntime
+from jobify.storage import Host, MemoryStorage, SQLiteStorage, Storage, StoredJob
+from jobify_testing import StorageContract, VirtualClock, VirtualLoop
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+class TestMemoryStorage(StorageContract):
+    """The contract, in memory."""
+
+    def make_storage(self) -> Storage:
+        """Return a storage in memory."""
+        return MemoryStorage()
+
+
+@pytest.mark.slow
+class TestSQLiteStorage(StorageContract):
+    """The contract, in a file, with real threads."""
+
+    path: Path
+
+    @pytest.fixture(autouse=True)
+    def _file(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "jobs.db"
+
+    def make_storage(self) -> Storage:
+        """Return a storage in a file of the test."""
+        return SQLiteStorage(self.path, synchronous="normal")
+
+
+@pytest.mark.virtual_clock
+class TestSQLiteStorageOnVirtualTime(StorageContract):
+    """The contract, in a file, with workers that take their turn."""
+
+    def make_storage(self) -> Storage:
+        """Return a storage in a private file of the test."""
+        return SQLiteStorage("jobs.db")
+
+    def make_host(self) -> Host:
+        """Return the virtual world."""
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        return loop.jobify_runtime
+
+
+@pytest.mark.parametrize("path", ["", ":memory:", "file:x.db?mode=memory"])
+def test_a_database_is_a_file(path: str) -> None:
+    """What is not the path of a file is refused, with the storage that is meant."""
+    with pytest.raises(ValueError, match="MemoryStorage"):
+        SQLiteStorage(path)
+
+
+def test_refuses_an_unknown_setting() -> None:
+    """`synchronous` is one of two words."""
+    with pytest.raises(ValueError, match="'off'"):
+        SQLiteStorage("x.db", synchronous="off")  # type: ignore[arg-type]  # a user may pass anything
+
+
+def test_takes_a_str_or_a_path(tmp_path: Path) -> None:
+    """The file may be given as text or as a path."""
+    assert SQLiteStorage("x.db").path == Path("x.db")
+    assert SQLiteStorage(tmp_path / "x.db").path == tmp_path / "x.db"
+    assert repr(SQLiteStorage("x.db")) == "SQLiteStorage('x.db')"
+
+
+@pytest.mark.slow
+async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """The folder of the file is not made, and the error says which is missing."""
+    app = Jobify(storage=SQLiteStorage(tmp_path / "nowhere" / "x.db"))
+    with pytest.raises(StorageError, match="nowhere"):
+        await app.start()
+    assert app.health().state == "stopped"
+
+
+@pytest.mark.slow
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    """A file that is not a database stays as it was."""
+    file = tmp_path / "notes.txt"
+    file.write_text("not a database, " * 1000)
+    app = Jobify(storage=SQLiteStorage(file))
+    with pytest.raises(StorageError, match="not a database"):
+        await app.start()
+    assert file.read_text() == "not a database, " * 1000
+
+
+@pytest.mark.slow
+async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    """A database of a newer jobify is not touched."""
+    connection = sqlite3.connect(tmp_path / "x.db")
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    app = Jobify(storage=SQLiteStorage(tmp_path / "x.db"))
+    with pytest.raises(StorageError, match="schema 99"):
+        await app.start()
+
+
+@pytest.mark.slow
+async def test_a_locked_database_is_an_error_and_not_the_end(tmp_path: Path) -> None:
+    """While another process holds the file a verb fails; afterwards the storage works on."""
+    storage = SQLiteStorage(tmp_path / "x.db", timeout=0)
+    await storage.open(SystemRuntime())
+    job = StoredJob(id="it", task="task", arguments=b"{}", exec_at=NOON, scheduled_for=NOON)
+    other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageError, match="locked") as caught:
+        await storage.add(job, replace=False)
+    assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
+    other.execute("COMMIT")
+    other.close()
+    assert await storage.add(job, replace=False) == 1
+    await storage.close()
+
+
+@pytest.mark.slow
+async def test_concurrent_verbs_share_a_transaction(tmp_path: Path) -> None:
+    """A thousand concurrent schedulings are a handful of commits."""
+    app = Jobify(storage=SQLiteStorage(tmp_path / "x.db"))
+
+    @app.task
+    async def nothing(n: int) -> None: ...
+
+    async with app:
+        await nothing.schedule(0).delay(3600)
+        connection = sqlite3.connect(tmp_path / "x.db")
+        before = connection.execute("PRAGMA data_version").fetchone()[0]
+        await asyncio.gather(*(nothing.schedule(n).delay(3600) for n in range(1000)))
+        assert connection.execute("SELECT count(*) FROM jobify_jobs").fetchone() == (1001,)
+        assert connection.execute("PRAGMA data_version").fetchone()[0] - before <= 3
+        connection.close()
+
+
+@pytest.mark.virtual_clock(storage="keep")
+async def test_a_kept_storage_is_the_file_itself(tmp_path: Path) -> None:
+    """With `storage="keep"` a virtual test uses the file that it names."""
+    app = Jobify(storage=SQLiteStorage(tmp_path / "x.db"))
+    async with app:
+        assert (tmp_path / "x.db").exists()
+
+
+@pytest.mark.virtual_clock
+async def test_a_storage_is_private_and_empty_in_each_test(tmp_path: Path) -> None:
+    """Without that it gets a private file in its place, the same for the same path."""
+    apps = [Jobify(storage=SQLiteStorage(tmp_path / "x.db")) for _ in range(2)]
+    for app in apps:
+        app.task(lambda: None, name="nothing")
+    async with apps[0]:
+        task = apps[0].task(lambda: None, name="other")
+        await task.schedule().delay(10, job_id="it")
+    async with apps[1]:
+        assert [job.id for job in await apps[1].jobs()] == ["it"]
+    assert not (tmp_path / "x.db").exists()
+
+
+module_level = MemoryStorage()
+
+
+@pytest.mark.parametrize("_time", [1, 2])
+async def test_memory_is_private_and_empty_in_each_test(_time: int, virtual_clock: VirtualClock) -> None:
+    """Also the rows of a storage in memory that lives in a module are those of one test."""
+    app = Jobify(storage=module_level)
+    task = app.task(lambda: None, name="nothing")
+    async with app:
+        assert await app.jobs() == []
+        await task.schedule().delay(10)
+    async with app:
+        assert len(await app.jobs()) == 1
