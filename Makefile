@@ -49,7 +49,7 @@ demo: .venv/demo/stamp
 	@.venv/demo/bin/python examples/demo.py
 
 test: .venv/test/stamp
-	.venv/test/bin/python -m pytest -q
+	.venv/test/bin/python -m pytest -q -n auto
 
 check: test format-check lint types layers lowest coverage
 

@@ -3,21 +3,19 @@
 These functions decide, and change nothing.
 """
 
-import logging
 from datetime import datetime, timedelta, tzinfo
 from random import Random
 from typing import Any, NamedTuple
 
 from jobify._clock import Clock, to_nanoseconds
 from jobify._executor import Outcome
-from jobify._misfire import skipped_between
+from jobify._log import logger
+from jobify._misfire import Stretch, skipped_between
 from jobify._records import Due, Entry, due_at, due_in
 from jobify._run import JobStatus, Run
-from jobify._stream import Skipped
 from jobify._triggers import Every, Trigger
+from jobify._zones import check_calendar, shown_in
 from jobify.exceptions import InvalidScheduleError
-
-logger = logging.getLogger("jobify")
 
 
 class Aftermath(NamedTuple):
@@ -34,14 +32,23 @@ class Aftermath(NamedTuple):
     last_status: JobStatus | None
 
 
-def due_of_retry(entry: Entry, outcome: Outcome, clock: Clock, random: Random) -> Due | None:
+def due_of_retry(entry: Entry, outcome: Outcome, clock: Clock, random: Random, tz: tzinfo) -> Due | None:
     """Return when the next attempt of the run is due; None if there is to be none."""
     retry = entry.spec.retry if entry.spec is not None else None
-    if retry is None or outcome.error is None or entry.given_up or not retry.allows(outcome.error, entry.attempt):
+    if retry is None or outcome.error is None or entry.given_up:
         return None
-    seconds = retry.backoff(entry.attempt, random)
-    logger.info("attempt %d of job %r failed; next in %g s: %r", entry.attempt, entry.id, seconds, outcome.error)
-    return due_in(seconds, clock)
+    try:
+        if not retry.allows(outcome.error, entry.attempt):
+            return None
+        due = due_in(retry.backoff(entry.attempt, random), clock)
+        check_calendar(due.exec_at, tz)
+    except OverflowError:
+        logger.warning("job %r is not tried again: when its backoff ends, the calendar has ended too", entry.id)
+        return None
+    except Exception:  # noqa: BLE001  # a class may have its own idea of what its instances are; the log has it
+        logger.exception("job %r is not tried again: its Retry has raised", entry.id)
+        return None
+    return due
 
 
 def aftermath(entry: Entry, outcome: Outcome, clock: Clock, tz: tzinfo) -> Aftermath:
@@ -60,15 +67,18 @@ def aftermath(entry: Entry, outcome: Outcome, clock: Clock, tz: tzinfo) -> After
 
 
 def _next_due(entry: Entry, trigger: Trigger, clock: Clock, tz: tzinfo) -> Due | None:
-    """Return the next time that is still to come, never one at or before the last."""
+    """Return the next time that is still to come, never one at or before the last; None if there is none."""
     now = clock.now()
-    if isinstance(trigger, Every):
-        return _next_interval(trigger.seconds, entry.nominal, now, to_nanoseconds(clock.monotonic()))
     try:
-        return due_at(trigger.next_after(max(now, entry.scheduled_for), tz))
-    except InvalidScheduleError as error:
-        logger.info("job %r is over: %s", entry.id, error)
+        if isinstance(trigger, Every):
+            due = _next_interval(trigger.seconds, entry.nominal, now, to_nanoseconds(clock.monotonic()))
+        else:
+            due = due_at(trigger.next_after(max(now, entry.scheduled_for), tz))
+        check_calendar(due.exec_at, tz)
+    except (InvalidScheduleError, OverflowError) as error:
+        logger.info("job %r is over, for it has no further time: %s", entry.id, error)
         return None
+    return due
 
 
 def _next_interval(seconds: float, nominal: int, now: datetime, monotonic: int) -> Due:
@@ -84,20 +94,17 @@ def ended_run(entry: Entry, outcome: Outcome, clock: Clock, tz: tzinfo) -> Run[A
     return Run(
         job_id=entry.id,
         status=outcome.status,
-        scheduled_for=entry.scheduled_for.astimezone(tz),
-        started_at=(entry.started_at or now).astimezone(tz),
-        finished_at=now.astimezone(tz),
+        scheduled_for=shown_in(entry.scheduled_for, tz),
+        started_at=shown_in(entry.started_at or now, tz),
+        finished_at=shown_in(now, tz),
         attempts=entry.attempt,
         error=outcome.error,
         value=outcome.value,
     )
 
 
-def skipped_by_run(entry: Entry, following: Due, tz: tzinfo) -> Skipped | None:
+def skipped_by_run(entry: Entry, following: Due, tz: tzinfo) -> Stretch | None:
     """Return the due times that passed while the run that has ended was in progress."""
     if entry.trigger is None:
         return None
-    stretch = skipped_between(entry.trigger, entry.scheduled_for, following.exec_at, tz)
-    if stretch is None:
-        return None
-    return Skipped(entry.id, stretch.first, stretch.last, stretch.count, "overlap")
+    return skipped_between(entry.trigger, entry.scheduled_for, following.exec_at, tz)

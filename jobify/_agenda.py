@@ -1,14 +1,16 @@
 """What is due when: the waiting jobs in two heaps, one for each axis of time, with an alarm each.
 
 The timers of asyncio do not keep the order of what is due at one instant; these heaps do. They are
-keyed by (due, number), in whole nanoseconds.
+keyed by (due, place), in whole nanoseconds; the place is the number of the job, unless the runtime says otherwise.
 """
 
 import heapq
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 
 from jobify._clock import Alarm, Clock, to_nanoseconds, wall_datetime, wall_nanoseconds
 from jobify._records import Entry
+from jobify._spec import RunMode
 
 Item = tuple[int, int, Entry]
 
@@ -24,7 +26,7 @@ class _Axis:
 
     def add(self, entry: Entry) -> None:
         self.waiting.add(entry)
-        heapq.heappush(self.heap, (entry.due, entry.number, entry))
+        heapq.heappush(self.heap, (entry.due, entry.place, entry))
 
     def discard(self, entry: Entry) -> None:
         self.waiting.discard(entry)
@@ -99,7 +101,7 @@ class Agenda:
             offset = to_nanoseconds(self._clock.monotonic()) - wall_nanoseconds(self._clock.now())
             late = [(entry.due + offset, entry) for entry in self._take(self._wall)]
             if late:
-                due = sorted(due + late, key=lambda item: (item[0], item[1].number))
+                due = sorted(due + late, key=lambda item: (item[0], item[1].place))
         return due
 
     def close(self) -> None:
@@ -139,57 +141,63 @@ class Agenda:
             axis.alarm = axis.alarm_due = None
             self._wake()
 
-        axis.alarm_due = due
         if axis is self._wall:
             axis.alarm = self._clock.call_at_wall(wall_datetime(due), ring)
         else:
             axis.alarm = self._clock.call_at(due / 1e9, ring)
+        axis.alarm_due = due
 
 
-class Line:
-    """The slots of one run mode, and the due jobs that stand in line for one.
+class Lines:
+    """The slots of all run modes, and the due jobs that stand in line for one."""
 
-    Attributes:
-        slots: how many attempts may be in progress at once; None for any number.
-        busy: how many are.
-    """
-
-    def __init__(self, slots: int | None) -> None:
-        self.slots = slots
-        self.busy = 0
-        self._heap: list[Item] = []
+    def __init__(self, slots: Mapping[RunMode, int | None]) -> None:
+        self._lines = {mode: _Line(math.inf if number is None else number) for mode, number in slots.items()}
         self._waiting: set[Entry] = set()
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def __contains__(self, entry: Entry) -> bool:
-        return entry in self._waiting
 
     def join(self, due: int, entry: Entry) -> None:
         """Stand in line, behind what was due before, or was scheduled before for the same time."""
-        self._waiting.add(entry)
-        heapq.heappush(self._heap, (due, entry.number, entry))
+        if entry.spec is not None:
+            self._waiting.add(entry)
+            heapq.heappush(self._lines[entry.spec.run_mode].heap, (due, entry.place, entry))
 
     def discard(self, entry: Entry) -> None:
         """Stand in line no longer; harmless if it does not."""
         self._waiting.discard(entry)
 
-    def admit(self) -> Entry | None:
-        """Give the next job in line a slot; None if there is no slot, or nobody in line."""
-        while self._heap and (self.slots is None or self.busy < self.slots):
-            entry = heapq.heappop(self._heap)[2]
-            if entry in self._waiting:
-                self._waiting.discard(entry)
-                self.busy += 1
-                return entry
-        return None
+    def admit(self) -> tuple[int, Entry] | None:
+        """Give the next job that finds one a slot, and return it behind its due time; None if there is none.
 
-    def leave(self) -> None:
+        The lines of all run modes are one here: who was scheduled first starts first, whatever its mode.
+        """
+        if not self._waiting:
+            return None
+        first: _Line | None = None
+        for line in self._lines.values():
+            while line.heap and line.heap[0][2] not in self._waiting:
+                heapq.heappop(line.heap)
+            if line.heap and line.free > 0 and (first is None or line.heap[0] < first.heap[0]):
+                first = line
+        if first is None:
+            return None
+        first.free -= 1
+        due, _, entry = heapq.heappop(first.heap)
+        self._waiting.discard(entry)
+        return due, entry
+
+    def leave(self, entry: Entry) -> None:
         """Give a slot back."""
-        self.busy -= 1
+        if entry.spec is not None:
+            self._lines[entry.spec.run_mode].free += 1
 
     def close(self) -> None:
         """Send everybody home who stands in line."""
-        self._heap.clear()
         self._waiting.clear()
+
+
+class _Line:
+    """The free slots of one run mode, and who stands in line for one, ghosts included."""
+
+    def __init__(self, free: float) -> None:
+        self.free = free
+        self.heap: list[Item] = []

@@ -56,7 +56,9 @@ class Cron(Limits):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(max_runs=max_runs, max_failures=max_failures, args=args, kwargs=kwargs or {})
+        super().__init__(
+            max_runs=max_runs, max_failures=max_failures, args=args, kwargs={} if kwargs is None else kwargs
+        )
         zone = zone_of(tz, "the zone of a cron") if tz is not None else None
         if zone is not None:
             zone_name(zone)

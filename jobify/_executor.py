@@ -26,8 +26,18 @@ class RunTask(asyncio.Task[None]):
 
     A body that cancels its own task has failed. A cancellation from elsewhere, as by `asyncio.run`
     at the end of a program that did not stop its app, has cut it short: that is not its fault.
+
+    Attributes:
+        due: when its job was due.
+        behind: what carries the job that is to begin before this one; None if there is none, or it has.
+        is_begun: whether the body has begun, or nobody is to wait for that.
+        waiter: what the one task waits for that is behind this one.
     """
 
+    due = 0
+    behind: "RunTask | None" = None
+    is_begun = False
+    waiter: asyncio.Future[None] | None = None
     _by_itself = 0
 
     def cancel(self, msg: object = None) -> bool:
@@ -39,6 +49,25 @@ class RunTask(asyncio.Task[None]):
     def was_interrupted(self) -> bool:
         """Whether a cancellation stands that neither the body asked for nor its timeout."""
         return self.cancelling() > self._by_itself
+
+    def line_up(self, due: int, last: "RunTask | None") -> None:
+        """Let the body begin behind that of the task that was made before, if that is due at the same instant."""
+        self.due = due
+        if last is not None and last.due == due and not last.is_begun:
+            self.behind = last
+
+    async def wait_for_turn(self) -> None:
+        """Return when the body of the task before has begun, or nobody is to wait for it."""
+        if self.behind is not None and not self.behind.is_begun:
+            self.behind.waiter = asyncio.get_running_loop().create_future()
+            await self.behind.waiter
+
+    def let_pass(self) -> None:
+        """Let nobody wait any more for the body to begin."""
+        self.is_begun = True
+        self.behind = None
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
 
 
 class Executor:
@@ -67,6 +96,8 @@ class Executor:
         return outcome
 
     async def _call(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         try:
             if spec.run_mode is RunMode.MAIN:
                 value = spec.function(*args, **kwargs)
@@ -76,9 +107,11 @@ class Executor:
                     return Outcome(JobStatus.FAILED, None, error)
             if inspect.isawaitable(value):
                 value = await value
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001  # whatever the user's code raises is an outcome
+        except BaseException as error:
+            if isinstance(error, GeneratorExit) and asyncio.current_task(loop) is not task:
+                raise  # the coroutine is being thrown away
             return Outcome(JobStatus.FAILED, None, error)
         return Outcome(JobStatus.SUCCESS, value, None)
 

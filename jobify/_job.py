@@ -1,16 +1,16 @@
 """A job as its user sees it, and the one place where its status changes.
 
-`JobState` is what its scheduler writes, `Job` the handle
-through which people read; a handle reaches up only through `Owner`. This module knows neither time
-nor storage.
+`JobState` is what its scheduler writes, `Job` the handle through which people read; a handle reaches up only
+through `Owner`. This module knows neither time nor storage.
 """
 
 import asyncio
-from collections.abc import Generator
-from datetime import datetime, tzinfo
+from collections.abc import Generator, Mapping
+from datetime import datetime, timedelta, tzinfo
 from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast, final
 
 from jobify._run import JobStatus, Run, check_transition
+from jobify._zones import shown_in
 from jobify.exceptions import ApplicationStateError, JobCancelledError, JobNotCompletedError
 
 T_co = TypeVar("T_co", covariant=True)
@@ -21,6 +21,10 @@ class Owner(Protocol):
 
     async def cancel(self, state: "JobState", /) -> bool:
         """See `Job.cancel`."""
+        ...
+
+    def due_in(self, state: "JobState", /) -> timedelta:
+        """See `Job.due_in`."""
         ...
 
 
@@ -75,7 +79,11 @@ class JobState:
         self.last_run: Run[Any] | None = None
         self.done = False
         self.left: str | None = None
-        self._waiters: dict[asyncio.Future[Run[Any] | None], None] | None = None
+        self._waiters: dict[asyncio.Future[Run[Any] | None], bool] | None = None
+
+    def bound_arguments(self) -> Mapping[str, Any]:
+        """See `Job.arguments`."""
+        return {}
 
     def move(self, status: JobStatus) -> JobStatus | None:
         """Change the status; return the one before.
@@ -88,18 +96,25 @@ class JobState:
         self.status = status
         return previous
 
-    def wait(self) -> asyncio.Future["Run[Any] | None"]:
-        """Return a future that is resolved at the end of a run, or of the job."""
+    def wait(self, *, patient: bool = True) -> asyncio.Future["Run[Any] | None"]:
+        """Return a future that is resolved at the end of a run, or of the job; if not `patient`, at a hold too."""
         waiter: asyncio.Future[Run[Any] | None] = asyncio.get_running_loop().create_future()
         if self._waiters is None:
             self._waiters = {}
-        self._waiters[waiter] = None
+        self._waiters[waiter] = patient
         return waiter
 
     def forget(self, waiter: asyncio.Future["Run[Any] | None"]) -> None:
         """Drop a waiter that waits no longer."""
         if self._waiters is not None:
             self._waiters.pop(waiter, None)
+
+    def hold(self, reason: str) -> None:
+        """Not start by itself any more."""
+        self.held = reason
+        for waiter, patient in (self._waiters or {}).items():
+            if not patient and not waiter.done():
+                waiter.set_result(self.last_run)
 
     def release(self) -> None:
         """Wake all waiters: a run has ended, or the job."""
@@ -163,12 +178,26 @@ class Job(Generic[T_co]):
     @property
     def exec_at(self) -> datetime:
         """When the job is due next, or was due last; aware, in the zone of the app."""
-        return self._state.exec_at.astimezone(self._state.tz)
+        return shown_in(self._state.exec_at, self._state.tz)
 
     @property
     def cron_expression(self) -> str | None:
         """The expression of a recurring cron job; None for every other job."""
         return self._state.cron_expression
+
+    @property
+    def recurring(self) -> bool:
+        """Whether the job has more than one run."""
+        return self._state.recurring
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """What the task is called with, by the names of its parameters.
+
+        Raises:
+            InvalidArgumentsError: the task is not registered, or stored arguments do not fit it any more.
+        """
+        return self._state.bound_arguments()
 
     @property
     def attempt(self) -> int:
@@ -183,7 +212,15 @@ class Job(Generic[T_co]):
     @property
     def held(self) -> str | None:
         """Why the job will not start by itself although it is scheduled; None if it will."""
-        return self._state.held
+        return self._state.held or self._state.left
+
+    def due_in(self) -> timedelta:
+        """Return how long it is until the job is due, by the clock that it follows; negative if that has passed.
+
+        For a delay and an interval that is the monotonic clock: `exec_at`, their forecast, does not follow when
+        the wall clock is stepped.
+        """
+        return self._state.owner.due_in(self._state)
 
     def is_done(self) -> bool:
         """Whether the job has finished for good: by success, failure or cancellation."""
@@ -212,7 +249,8 @@ class Job(Generic[T_co]):
             The run that ended, or None if the job was cancelled before any run.
 
         Raises:
-            ApplicationStateError: the app was stopped, and the job stays stored for its next start.
+            ApplicationStateError: the app was stopped, or somebody cancelled the task of the run; the job stays
+                stored for the next start.
         """
         if self._state.done:
             return self._state.last_run
@@ -248,7 +286,7 @@ class Job(Generic[T_co]):
 
         Raises:
             StorageError: the job is stored and could not be removed; it stays as it was.
-            ApplicationStateError: the app was stopped; the stored job waits for its next start.
+            ApplicationStateError: the app was stopped, or the run interrupted; the job waits for the next start.
         """
         if self._state.done:
             return False

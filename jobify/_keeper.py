@@ -1,15 +1,18 @@
 """The way of the scheduler to its storage: nothing is cut in two, nothing is given up too early."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from jobify._clock import Alarm, Clock
+from jobify._log import logger
+from jobify._steps import Step, is_hurried, pause
+from jobify._words import in_words
+from jobify.exceptions import DuplicateJobError, StorageError
 from jobify.storage import Storage
 
+P = ParamSpec("P")
 T = TypeVar("T")
-logger = logging.getLogger("jobify")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
@@ -24,12 +27,13 @@ class Keeper:
 
     def __init__(self, storage: Storage, clock: Clock) -> None:
         self.storage = storage
-        self.error: Exception | None = None
+        self.error: StorageError | None = None
         self._clock = clock
-        self._busy: dict[str, asyncio.Task[Any]] = {}
-        self._steps: set[asyncio.Task[Any]] = set()
+        self._busy: dict[str, Step[Any]] = {}
+        self._steps: set[Step[Any]] = set()
         self._pauses: dict[asyncio.Future[None], Alarm] = {}
         self._closing = False
+        self._abandoned = False
 
     async def whole(self, step: Coroutine[Any, Any, T], *, stored: bool, job_id: str | None = None) -> T:
         """Return what `step` returns; a caller that is cancelled does not stop it half-way.
@@ -39,12 +43,12 @@ class Keeper:
         """
         if not stored or self.storage.immediate:
             return await step
-        task = asyncio.get_running_loop().create_task(step)
+        task = Step(step, loop=asyncio.get_running_loop())
         self._steps.add(task)
         if job_id is not None:
             self._busy[job_id] = task
 
-        def let_go(task: asyncio.Task[T]) -> None:
+        def let_go(task: Step[T]) -> None:
             self._steps.discard(task)
             if job_id is not None and self._busy.get(job_id) is task:
                 del self._busy[job_id]
@@ -54,35 +58,59 @@ class Keeper:
         task.add_done_callback(let_go)
         return await asyncio.shield(task)
 
-    def is_busy(self, job_id: str) -> bool:
-        """Whether a step is in progress that was begun for this id."""
-        return job_id in self._busy
-
     async def others(self, job_id: str) -> None:
         """Return when no step is in progress that was begun for this id."""
         while (task := self._busy.get(job_id)) is not None:
             await asyncio.wait([task])
 
-    async def insist(self, write: Callable[[], Awaitable[object]]) -> bool:
+    async def ask(self, verb: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what a verb of the storage returns, and take note of whether the storage works.
+
+        Raises:
+            DuplicateJobError: the verb says so.
+            StorageError: the verb failed, whatever it has raised.
+        """
+        if self._abandoned:  # the next start may have opened the storage again
+            msg = "cannot use the storage: the app was abandoned"
+            raise StorageError(msg)
+        try:
+            answer = await verb(*args, **kwargs)
+        except DuplicateJobError:
+            self.error = None
+            raise
+        except StorageError as error:
+            self.error = error
+            raise
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and _is_meant():
+                raise
+            self.error = StorageError(f"the storage has failed: {in_words(error)}")
+            raise self.error from error
+        self.error = None
+        return answer
+
+    async def insist(self, verb: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs) -> bool:
         """Write, again and again while the storage is down; return whether it was written.
 
-        It is given up only when the app stops: the storage then knows of a run that started, and
-        nothing of its end, as after a crash.
+        It is given up only when the app stops, or the program ends: the storage then knows of a run that
+        started, and nothing of its end, as after a crash.
         """
-        pause = _FIRST_PAUSE
+        seconds = _FIRST_PAUSE
         while True:
             try:
-                await write()
-            except Exception as error:
-                self.error = error
-                if self._closing:
+                await self.ask(verb, *args, **kwargs)
+            except (StorageError, DuplicateJobError):
+                if self._abandoned:
+                    raise
+                if self._closing or is_hurried():
                     logger.exception("the storage does not work, and the app stops: a write is given up")
                     return False
-                logger.warning("the storage does not work; next try in %g s", pause, exc_info=True)
-                await self._pause(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                logger.warning("the storage does not work; next try in %g s", seconds, exc_info=True)
+                await self._pause(seconds)
+                seconds = min(2 * seconds, _LONGEST_PAUSE)
             else:
-                self.error = None
                 return True
 
     async def _pause(self, seconds: float) -> None:
@@ -94,9 +122,15 @@ class Keeper:
 
         self._pauses[over] = self._clock.call_at(self._clock.monotonic() + seconds, end)
         try:
-            await over
+            await pause(over)
         finally:
             self._pauses.pop(over).cancel()
+
+    def abandon(self) -> None:
+        """Write nothing any more, and end no pause."""
+        self._abandoned = True
+        for alarm in self._pauses.values():
+            alarm.cancel()
 
     async def settle(self) -> None:
         """Return when no step is in progress; pauses end at once, and each write has one more try."""
@@ -106,3 +140,9 @@ class Keeper:
                 over.set_result(None)
         while self._steps:
             await asyncio.wait(self._steps)
+
+
+def _is_meant() -> bool:
+    """Whether a cancellation was asked for, and is not just something that a storage has raised."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,15 +1,23 @@
 """Who is here: the jobs of one start of an app by id, and the telling of their moves."""
 
 import itertools
+from collections.abc import Callable
 
 from jobify._clock import Clock
+from jobify._log import logger
+from jobify._misfire import Stretch
 from jobify._records import Entry
 from jobify._run import JobStatus
-from jobify._stream import Stream, Transition
+from jobify._stream import Skipped, Stream, Transition
 
 
 class Ledger:
     """The jobs that are not finished.
+
+    Args:
+        clock: of the scheduler.
+        stream: where the moves of jobs are told.
+        place: orders the jobs that are due at one instant.
 
     Attributes:
         entries: by id.
@@ -17,40 +25,62 @@ class Ledger:
         stream: where their moves are told.
     """
 
-    def __init__(self, clock: Clock, stream: Stream) -> None:
+    def __init__(self, clock: Clock, stream: Stream, place: Callable[[int], int]) -> None:
         self.entries: dict[str, Entry] = {}
         self.unfinished: dict[int, Entry] = {}
         self.stream = stream
         self._clock = clock
+        self._place = place
         self._numbers = itertools.count(1)
 
     def enter(self, entry: Entry) -> None:
         """Give a job its number and its place under its id."""
         entry.number = next(self._numbers)
+        entry.place = self._place(entry.number)
         self.entries[entry.id] = entry
+
+    def in_order(self) -> list[Entry]:
+        """Return the jobs that are accepted, in the order in which they were scheduled."""
+        accepted = [entry for entry in self.entries.values() if entry.status is not None]
+        return sorted(accepted, key=lambda entry: entry.number)
 
     def move(
         self, entry: Entry, status: JobStatus, *, error: BaseException | None = None, reason: str | None = None
     ) -> None:
         """Change the status of a job, and tell it."""
         previous = entry.move(status)
-        if self.stream.heard:
-            self.stream.emit(
-                Transition(
-                    job_id=entry.id,
-                    task=entry.task,
-                    at=self._clock.now(),
-                    elapsed=self._clock.monotonic(),
-                    previous=previous,
-                    status=status,
-                    due=entry.scheduled_for,
-                    exec_at=entry.exec_at,
-                    attempt=entry.attempt,
-                    run=entry.runs + (1 if entry.attempt else 0),
-                    error=error,
-                    reason=reason,
-                )
+        if not self.stream.heard:
+            return
+        try:
+            at, elapsed = self._clock.now(), self._clock.monotonic()
+        except Exception:  # noqa: BLE001  # a clock may be anybody's; the job has moved, and goes on
+            logger.exception("nobody is told that job %r is %s: the clock has failed", entry.id, status)
+            return
+        self.stream.emit(
+            Transition(
+                job_id=entry.id,
+                task=entry.task,
+                at=at,
+                elapsed=elapsed,
+                previous=previous,
+                status=status,
+                due=entry.scheduled_for,
+                exec_at=entry.exec_at,
+                attempt=entry.attempt,
+                run=entry.runs + (1 if entry.attempt else 0),
+                error=error,
+                reason=reason,
             )
+        )
+
+    def skip(self, entry: Entry, stretch: Stretch | None, *, reason: str) -> None:
+        """Tell that no run happens at some times; nothing if there are none."""
+        if stretch is None or not self.stream.heard:
+            return
+        now, elapsed = self._clock.now(), self._clock.monotonic()
+        self.stream.emit(
+            Skipped(entry.id, entry.task, now, elapsed, stretch.first, stretch.last, stretch.count, reason)
+        )
 
     def end(
         self, entry: Entry, status: JobStatus | None, *, error: BaseException | None = None, reason: str | None = None

@@ -29,5 +29,8 @@ class Limits:
             if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
                 msg = f"cannot use {number!r} as {what}: give a whole number from 1, or None for no limit"
                 raise InvalidScheduleError(msg)
+        if not isinstance(self.args, tuple | list) or not isinstance(self.kwargs, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
+            msg = f"cannot call a task with args={self.args!r} and kwargs={self.kwargs!r}: give a tuple and a dict"
+            raise InvalidScheduleError(msg)
         object.__setattr__(self, "args", tuple(self.args))
         object.__setattr__(self, "kwargs", dict(self.kwargs))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from jobify._words import in_words
 from jobify.exceptions import WorkerError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _why_not_portable(value: object) -> str | None:
     try:
         pickle.loads(pickle.dumps(value))  # noqa: S301  # our own bytes
     except Exception as error:  # noqa: BLE001  # user code
-        return f"{type(error).__name__}: {error}"
+        return in_words(error)
     return None
 
 

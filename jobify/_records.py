@@ -11,6 +11,8 @@ from jobify._cron import Cron
 from jobify._job import JobState, Owner
 from jobify._spec import TaskSpec
 from jobify._triggers import Trigger, trigger_from_text, trigger_to_text
+from jobify._zones import check_calendar
+from jobify.exceptions import InvalidArgumentsError
 from jobify.storage import StoredJob
 
 
@@ -68,7 +70,8 @@ class Entry(JobState):
         trigger: the recurrence; None for a one-time job.
         declared: whether the recurrence is part of the declaration of the task.
         number: the order of scheduling in this start of the app.
-        packed: whether `args` and `kwargs` have still to be read from `arguments`.
+        place: the order among the jobs that are due at the same instant.
+        packed: whether `args` and `kwargs` have still to be taken from `arguments`.
         row: its number in the storage; 0 if it is not stored.
         due: when it is to start, in whole nanoseconds: since 1970 if `wall`, else monotonic.
         wall: whether it follows the wall clock.
@@ -98,6 +101,7 @@ class Entry(JobState):
         "nominal",
         "number",
         "packed",
+        "place",
         "row",
         "run_task",
         "runs",
@@ -121,6 +125,7 @@ class Entry(JobState):
         self.arguments: Any = None
         self.declared = False
         self.number = 0
+        self.place = 0
         self.packed = False
         self.row = 0
         self.due = 0
@@ -135,6 +140,31 @@ class Entry(JobState):
         self.run_task: asyncio.Task[None] | None = None
         self.given_up: str | None = None
         self.cut = False
+
+    def unpack(self) -> None:
+        """Read the arguments of a restored job.
+
+        Raises:
+            InvalidArgumentsError: the task is not registered, or they do not fit it any more.
+        """
+        if not self.packed:
+            return
+        if self.spec is None:
+            msg = f"cannot read the arguments of job {self.id!r}: its task {self.task!r} is not registered"
+            raise InvalidArgumentsError(msg)
+        codec, stored = self.spec.codec, self.arguments
+        self.args, self.kwargs = codec.unpack(stored) if isinstance(stored, bytes | str) else codec.check(*stored)
+        self.packed = False
+
+    def bound_arguments(self) -> Mapping[str, Any]:
+        """Return the arguments by the names of the parameters."""
+        self.unpack()
+        if self.spec is None:
+            msg = f"cannot name the arguments of job {self.id!r}: its task {self.task!r} is not registered"
+            raise InvalidArgumentsError(msg)
+        bound = self.spec.signature.bind(*self.args, **self.kwargs)
+        bound.apply_defaults()
+        return bound.arguments
 
     def wait_until(self, due: Due) -> None:
         """Be due then, and not before."""
@@ -152,15 +182,17 @@ def due_in(seconds: float, clock: Clock) -> Due:
     Raises:
         OverflowError: no datetime is that far away.
     """
-    exec_at = clock.now() + timedelta(seconds=seconds)
-    return Due(exec_at, to_nanoseconds(clock.monotonic()) + round(seconds * 1e9), wall=False, delay=seconds)
+    nanoseconds = round(seconds * 1e9)
+    # Cut, as a clock cuts what it shows: rounded up, the forecast would be later than what a job sees.
+    exec_at = clock.now() + timedelta(microseconds=nanoseconds // 1000)
+    return Due(exec_at, to_nanoseconds(clock.monotonic()) + nanoseconds, wall=False, delay=seconds)
 
 
 def new_entry(order: Order, job_id: str, *, owner: Owner, clock: Clock, tz: tzinfo) -> Entry:
     """Make the entry of a job that was just ordered.
 
     Raises:
-        OverflowError: no datetime is as far away as the order wants.
+        OverflowError: no datetime is as far away as the order wants, or none that `tz` can show.
         InvalidScheduleError: the recurrence has no time that is still to come.
     """
     now = clock.now()
@@ -176,6 +208,7 @@ def new_entry(order: Order, job_id: str, *, owner: Owner, clock: Clock, tz: tzin
         due = due_at(order.at)
     else:
         due = due_in(trigger.seconds if trigger is not None else order.delay or 0.0, clock)
+    check_calendar(due.exec_at, tz)
     entry.wait_until(due)
     entry.nominal = entry.due
     entry.scheduled_for = entry.exec_at
@@ -225,7 +258,7 @@ def row_after_run(entry: Entry, due: Due, *, failures: int) -> StoredJob:
 def from_row(row: StoredJob, spec: TaskSpec | None, *, owner: Owner, clock: Clock, tz: tzinfo) -> Entry:
     """Make the entry of a job that was stored by an earlier start of the app.
 
-    Arguments that are bytes stay so: whoever starts the job unpacks them.
+    The arguments stay as they are: whoever starts the job unpacks them.
 
     Raises:
         InvalidScheduleError: the recurrence cannot be read.
@@ -235,9 +268,7 @@ def from_row(row: StoredJob, spec: TaskSpec | None, *, owner: Owner, clock: Cloc
     entry.spec = spec
     entry.row = row.number
     entry.arguments = row.arguments
-    entry.packed = isinstance(row.arguments, bytes)
-    if not entry.packed:
-        entry.args, entry.kwargs = row.arguments
+    entry.packed = True
     entry.declared = row.declared
     entry.attempt = row.attempt
     entry.runs = row.runs

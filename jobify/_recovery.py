@@ -1,39 +1,40 @@
 """What only happens at a start: stored jobs come back, and declared recurrences begin."""
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from jobify._log import logger
 from jobify._misfire import catch_up
 from jobify._records import Entry, Order, from_row, to_row
 from jobify._scheduler import Scheduler
 from jobify._spec import TaskSpec
-from jobify._stream import Skipped
-from jobify.exceptions import InvalidScheduleError
+from jobify.exceptions import ApplicationStateError, InvalidScheduleError
 from jobify.storage import StoredJob
-
-logger = logging.getLogger("jobify")
 
 _FOREVER = datetime.max.replace(tzinfo=UTC)
 _MOST_INTERRUPTIONS = 3
 
 
-async def recover(scheduler: Scheduler, specs: Mapping[str, TaskSpec]) -> None:
+async def recover(scheduler: Scheduler, specs: Mapping[str, TaskSpec], *, is_wanted: Callable[[], bool]) -> None:
     """Bring back what is stored, and begin what is declared.
 
-    Nothing starts before all of it is there: the jobs are adopted in one go at the end.
+    Nothing starts before all of it is there: the jobs are adopted in one go at the end, if they `is_wanted` still.
 
     Raises:
+        ApplicationStateError: the start is not wanted any more.
         StorageError: the storage cannot be read or written.
         InvalidArgumentsError: the storage cannot keep the arguments of a declared recurrence.
     """
-    rows = {row.id: row for row in await scheduler.storage.claim(_FOREVER)}
-    declared = [await _declare(scheduler, spec, rows) for spec in specs.values() if spec.trigger is not None]
+    rows = {row.id: row for row in await scheduler.keeper.ask(scheduler.storage.claim, _FOREVER)}
+    declared = [await _declare(scheduler, spec, rows) for spec in tuple(specs.values()) if spec.trigger is not None]
     entries = [await _revive(scheduler, row, specs.get(row.task)) for row in rows.values()]
     interrupted = [to_row(entry) for entry in entries if entry is not None and rows[entry.id].running]
     if interrupted:
-        await scheduler.storage.release(interrupted)
+        await scheduler.keeper.ask(scheduler.storage.release, interrupted)
+    if not is_wanted():
+        msg = "cannot start the app: it was abandoned meanwhile"
+        raise ApplicationStateError(msg)
     restored = [entry for entry in entries if entry is not None]
     for entry in restored:
         _catch_up(scheduler, entry)
@@ -65,9 +66,9 @@ async def _declare(scheduler: Scheduler, spec: TaskSpec, rows: dict[str, StoredJ
         del rows[spec.name]
         logger.info("the declared recurrence of %r has changed: its next time is %s", spec.name, entry.exec_at)
     if spec.durable:
-        entry.row = await scheduler.storage.add(wanted, replace=True)
+        entry.row = await scheduler.keeper.ask(scheduler.storage.add, wanted, replace=True)
     elif stored is not None:
-        await scheduler.storage.remove(stored.number)
+        await scheduler.keeper.ask(scheduler.storage.remove, stored.number)
     return entry
 
 
@@ -75,7 +76,7 @@ async def _revive(scheduler: Scheduler, row: StoredJob, spec: TaskSpec | None) -
     """Return a stored job; None if the declaration that it stems from is gone."""
     if row.declared and spec is not None and spec.trigger is None:
         logger.info("job %r is dropped: task %r declares no recurrence any more", row.id, row.task)
-        await scheduler.storage.remove(row.number)
+        await scheduler.keeper.ask(scheduler.storage.remove, row.number)
         return None
     try:
         entry = _entry(scheduler, row, spec)
@@ -86,6 +87,8 @@ async def _revive(scheduler: Scheduler, row: StoredJob, spec: TaskSpec | None) -
         entry.held = f"task {row.task!r} is not registered"
     if row.running:
         _count_interruption(entry)
+    if entry.interruptions >= _MOST_INTERRUPTIONS:
+        entry.held = f"a crash has cut its run short {entry.interruptions} times"
     if entry.held is not None:
         logger.warning("job %r is held: %s", row.id, entry.held)
     return entry
@@ -101,8 +104,6 @@ def _count_interruption(entry: Entry) -> None:
     entry.attempt = max(entry.attempt - 1, 0)
     if not entry.attempt:
         entry.started_at = None
-    if entry.interruptions >= _MOST_INTERRUPTIONS:
-        entry.held = f"a crash has cut its run short {entry.interruptions} times"
 
 
 def _catch_up(scheduler: Scheduler, entry: Entry) -> None:
@@ -111,5 +112,4 @@ def _catch_up(scheduler: Scheduler, entry: Entry) -> None:
     if entry.trigger is not None and entry.held is None and not entry.attempt and entry.exec_at <= now:
         latest, skipped = catch_up(entry.trigger, entry.exec_at, now, scheduler.settings.tz)
         entry.exec_at = entry.scheduled_for = latest
-        if skipped is not None:
-            scheduler.ledger.stream.emit(Skipped(entry.id, skipped.first, skipped.last, skipped.count, "missed"))
+        scheduler.ledger.skip(entry, skipped, reason="missed")

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
@@ -17,6 +18,9 @@ from jobify.serializers import Serializer
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_OPTIONS = frozenset(field.name for field in fields(TaskOptions)) - {"trigger"}
+"""The options of a task beside its recurrence."""
 
 
 class TaskDecorator(Protocol):
@@ -113,6 +117,10 @@ class TaskRegistry(ABC):
             InvalidArgumentsError: the arguments of the recurrence do not fit the function.
             ApplicationStateError: a recurrence was declared while the app runs.
         """
+        if unknown := options.keys() - _OPTIONS:
+            known = ", ".join(sorted(_OPTIONS | {"cron", "every"}))
+            msg = f"cannot make a task with {', '.join(sorted(unknown))}: the options are {known}"
+            raise TaskDefinitionError(msg)
         trigger = _trigger(cron, every)
         declared = TaskOptions(trigger=trigger, **options)
 

@@ -1,11 +1,11 @@
 """The statuses of a job, the table of its life, and the record of one ended run."""
 
-import traceback
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar, final
 
+from jobify._words import in_words
 from jobify.exceptions import IllegalTransitionError, JobFailedError
 
 T_co = TypeVar("T_co", covariant=True)
@@ -79,6 +79,4 @@ class Run(Generic[T_co]):
         """
         if self.error is None:
             return self.value  # type: ignore[return-value]  # None only where the task returns None
-        # Unlike str(), this gets along with an exception whose own __str__ raises.
-        reason = "".join(traceback.format_exception_only(self.error)).strip()
-        raise JobFailedError(self.job_id, reason) from self.error
+        raise JobFailedError(self.job_id, in_words(self.error)) from self.error

@@ -6,25 +6,22 @@ often a write is repeated to the keeper.
 """
 
 import asyncio
-import contextvars
-import logging
-from collections.abc import Mapping
+from datetime import datetime
 
-from jobify._aftermath import Aftermath, aftermath, due_of_retry, ended_run, skipped_by_run
-from jobify._agenda import Agenda, Line
-from jobify._clock import Clock, Timeout
+from jobify._aftermath import aftermath, due_of_retry, ended_run, skipped_by_run
+from jobify._agenda import Agenda, Lines
+from jobify._clock import Clock
 from jobify._executor import Executor, Outcome, RunTask
 from jobify._keeper import Keeper
 from jobify._ledger import Ledger
+from jobify._log import logger
 from jobify._records import Due, Entry, row_after_run, row_in_backoff
 from jobify._run import JobStatus
 from jobify._runtime import Runtime
 from jobify._settings import Settings
-from jobify._spec import TaskSpec
+from jobify._steps import pause
 from jobify.exceptions import JobifyError
 from jobify.storage import StoredJob
-
-logger = logging.getLogger("jobify")
 
 
 class Runner:
@@ -38,17 +35,13 @@ class Runner:
         self._ledger = ledger
         self._executor = Executor(clock, runtime.workers)
         self._agenda = Agenda(clock, self._wake)
-        self._lines = {mode: Line(slots) for mode, slots in settings.slots.items()}
-        self._runs: dict[asyncio.Task[None], Entry] = {}
-        # What the program set before the start is seen by every run; what a run sets, by no other.
-        self._context = contextvars.copy_context()
+        self._lines = Lines(settings.slots)
+        self._runs: dict[RunTask, Entry] = {}
+        self._last: RunTask | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._context = runtime.run_context()
         self._closed = False
         self._over = False
-
-    @property
-    def runs(self) -> Mapping[asyncio.Task[None], Entry]:
-        """The attempts that have a slot."""
-        return self._runs
 
     def wait(self, *entries: Entry) -> None:
         """Let jobs wait for their time, which may be now."""
@@ -58,138 +51,168 @@ class Runner:
         """Keep a job from starting, and from any future beyond the run in progress."""
         entry.given_up = reason
         self._agenda.discard(entry)
-        for line in self._lines.values():
-            line.discard(entry)
+        self._lines.discard(entry)
 
     def stand_up(self, entry: Entry) -> None:
         """Take back what `stand_down` did."""
         entry.given_up = None
-        if entry.run_task is None and entry.status is JobStatus.SCHEDULED:
+        if entry.run_task is None and entry.status is JobStatus.SCHEDULED and entry.left is None:
             self.wait(entry)
 
     # From its time to the end of an attempt
 
     def _wake(self) -> None:
         for due, entry in self._agenda.take_due():
-            if entry.spec is not None:
-                self._lines[entry.spec.run_mode].join(due, entry)
-        for line in self._lines.values():
-            self._start(line)
+            self._lines.join(due, entry)
+        self._start()
 
-    def _start(self, line: Line) -> None:
-        while (entry := line.admit()) is not None:
-            run = self._run(entry, line)
-            task = RunTask(run, loop=asyncio.get_running_loop(), context=self._context.copy(), name=entry.id)
-            entry.run_task = task
+    def _start(self) -> None:
+        """Start, in order, all that are due and find a slot."""
+        loop = asyncio.get_running_loop()
+        while (admitted := self._lines.admit()) is not None:
+            due, entry = admitted
+            task = RunTask(self._run(entry), loop=loop, context=self._context.copy(), name=entry.id)
+            task.line_up(due, self._last)
+            self._last = entry.run_task = task
             self._runs[task] = entry
+            task.add_done_callback(self._leave)
 
-    async def _run(self, entry: Entry, line: Line) -> None:
+    async def _run(self, entry: Entry) -> None:
         task, spec = entry.run_task, entry.spec
         assert isinstance(task, RunTask)  # noqa: S101  # made by `_start` alone
         assert spec is not None  # noqa: S101  # a job of an unknown task is held, and never starts
         try:
-            if self._can_unpack(entry, spec) and await self._begin(entry):
-                outcome = await self._executor.attempt(spec, entry.id, entry.args, entry.kwargs)
-                if self._over:
-                    return  # too late: the job was put back, and belongs to the next start
-                if outcome.error is not None and (entry.cut or task.was_interrupted()):
-                    self._interrupt(entry)
-                else:
-                    await self._keeper.whole(self._conclude(entry, outcome), stored=bool(entry.row))
-        except Exception:
-            logger.exception("job %r is left as it is: jobify itself failed", entry.id)
-        finally:
-            del self._runs[task]
-            line.leave()
-            self._start(line)
-
-    def _can_unpack(self, entry: Entry, spec: TaskSpec) -> bool:
-        """Read the arguments of a restored job; hold it, and keep its row, if they do not fit its task."""
-        if entry.packed:
-            try:
-                entry.args, entry.kwargs = spec.codec.unpack(entry.arguments)
-            except JobifyError as error:
+            if not self._can_unpack(entry) or not await self._begin(entry, task):
+                return
+            outcome = await self._executor.attempt(spec, entry.id, entry.args, entry.kwargs)
+            if self._over:
+                return  # too late: the job was put back, and belongs to the next start
+            if outcome.error is None or not (entry.cut or task.was_interrupted()):
                 entry.run_task = None
-                entry.held = str(error)
-                logger.error("job %r is held: %s", entry.id, error)  # noqa: TRY400  # the user's data, not our trace
-                return False
-            entry.packed = False
+                await self._keeper.whole(self._conclude(entry, outcome), stored=bool(entry.row))
+        except Exception:  # noqa: BLE001  # the log has it, and `_leave` puts the job back
+            logger.exception("job %r is put back: jobify itself failed", entry.id)
+
+    def _can_unpack(self, entry: Entry) -> bool:
+        """Read the arguments of a restored job; hold it, and keep its row, if they do not fit its task."""
+        try:
+            entry.unpack()
+        except JobifyError as error:
+            entry.run_task = None
+            entry.hold(str(error))
+            logger.error("job %r is held: %s", entry.id, error)  # the user's data, not our trace
+            return False
         return True
 
-    async def _begin(self, entry: Entry) -> bool:
+    async def _begin(self, entry: Entry, task: RunTask) -> bool:
         """Write that an attempt starts; return whether it still may."""
-        if (pause := self._runtime.before_start(entry.handle())) is not None:
-            await pause
+        if (wait := self._runtime.before_start(entry.handle())) is not None:
+            await wait
         started_at = entry.started_at or self._clock.now()
-        if (number := entry.row) and not entry.given_up:
-            self._ledger.unfinished[number] = entry
-            attempt = entry.attempt + 1
-            await self._keeper.insist(
-                lambda: self._keeper.storage.start(number, attempt=attempt, started_at=started_at)
-            )
+        if entry.row and not entry.given_up:
+            self._ledger.unfinished[entry.row] = entry
+            await self._keeper.insist(self._write_start, entry, task, started_at)
+        if task.behind is not None and self._keeper.error is None:
+            await task.wait_for_turn()
         if entry.given_up or self._closed:
             entry.run_task = None
             return False
         entry.attempt += 1
         entry.started_at = started_at
         self._ledger.move(entry, JobStatus.RUNNING)
+        task.let_pass()
         return True
 
+    async def _write_start(self, entry: Entry, task: RunTask, started_at: datetime) -> None:
+        try:
+            await self._keeper.storage.start(entry.row, attempt=entry.attempt + 1, started_at=started_at)
+        except BaseException:
+            task.let_pass()  # while the storage is down, who does not need it does not wait
+            raise
+
+    def _leave(self, task: RunTask) -> None:
+        """Give back the slot of an attempt, and the job too if its attempt was cut short."""
+        entry = self._runs.pop(task)
+        task.let_pass()
+        self._lines.leave(entry)
+        self._start()
+        if entry.run_task is task and not self._over:
+            self._interrupt(entry)
+        if not self._runs:
+            self._end_drain()
+
     def _interrupt(self, entry: Entry) -> None:
-        """Take note that a cancellation from outside the job has cut its attempt short."""
+        """Put back a job whose attempt was cut short from outside, or did not come to begin: the next start runs it."""
+        entry.run_task = None
         reason = "stopped" if entry.cut else "interrupted"
+        if entry.done:
+            return
         if not entry.row:
             self._ledger.end(entry, JobStatus.CANCELLED, reason=reason)
             return
-        self._ledger.move(entry, JobStatus.SCHEDULED, reason=reason)
-        entry.attempt -= 1
+        why = f"job {entry.id!r} was {reason} during a run; it stays stored for the next start of the app"
+        entry.leave(why)
+        if entry.status is JobStatus.RUNNING:
+            self._ledger.move(entry, JobStatus.SCHEDULED, reason=reason)
+            entry.attempt -= 1
         if not entry.attempt:
             entry.started_at = None
-        entry.leave(f"job {entry.id!r} was {reason} during a run; it stays stored for the next start of the app")
+        if not entry.cut:
+            logger.warning(why)
 
     # From the end of an attempt to what comes next
 
     async def _conclude(self, entry: Entry, outcome: Outcome) -> None:
-        await self._keeper.others(entry.id)  # a cancellation or a replacement in progress decides first
-        if (backoff := due_of_retry(entry, outcome, self._clock, self._runtime.random)) is not None:
-            await self._write(entry, row_in_backoff(entry, backoff) if entry.row else None)
-            if not entry.given_up:
-                self._back_off(entry, backoff, outcome)
-                return
-        after = aftermath(entry, outcome, self._clock, self._settings.tz)
+        """Write what follows from the end of an attempt, and let the job go there."""
+        try:
+            await self._keeper.others(entry.id)  # a cancellation or a replacement in progress decides first
+            backoff = due_of_retry(entry, outcome, self._clock, self._runtime.random, self._settings.tz)
+            if backoff is None or not await self._back_off(entry, backoff, outcome):
+                await self._end_run(entry, outcome)
+        except BaseException:
+            if not entry.done and not self._over:  # whatever it was, nobody is to wait for ever
+                self._interrupt(entry)
+            raise
+
+    async def _write(self, entry: Entry, row: StoredJob | None) -> None:
+        number = entry.row
+        if number and await self._keeper.insist(self._keeper.storage.finish, number, row):
+            self._ledger.unfinished.pop(number, None)
+        if self._over:  # the app has let go of the job meanwhile
+            raise asyncio.CancelledError
+
+    async def _back_off(self, entry: Entry, due: Due, outcome: Outcome) -> bool:
+        """Let a job wait for its next attempt; return whether it may still have one."""
+        await self._write(entry, row_in_backoff(entry, due) if entry.row else None)
+        if entry.given_up:
+            return False
+        entry.wait_until(due)
+        self._ledger.move(entry, JobStatus.SCHEDULED, error=outcome.error, reason="retry")
+        self.wait(entry)
+        logger.info("attempt %d of job %r failed; next in %g s", entry.attempt, entry.id, due.delay)
+        return True
+
+    async def _end_run(self, entry: Entry, outcome: Outcome) -> None:
+        tz = self._settings.tz
+        after = aftermath(entry, outcome, self._clock, tz)
         row = None
         if entry.row and after.following is not None:
             row = row_after_run(entry, after.following, failures=after.failures)
         await self._write(entry, row)
         if entry.given_up:  # while that was written
-            after = aftermath(entry, outcome, self._clock, self._settings.tz)
-        self._end_run(entry, outcome, after)
-
-    async def _write(self, entry: Entry, row: StoredJob | None) -> None:
-        number = entry.row
-        if number and await self._keeper.insist(lambda: self._keeper.storage.finish(number, row)):
-            self._ledger.unfinished.pop(number, None)
-
-    def _back_off(self, entry: Entry, due: Due, outcome: Outcome) -> None:
-        entry.run_task = None
-        entry.wait_until(due)
-        self._ledger.move(entry, JobStatus.SCHEDULED, error=outcome.error, reason="retry")
-        self.wait(entry)
-
-    def _end_run(self, entry: Entry, outcome: Outcome, after: Aftermath) -> None:
-        if outcome.error is not None:
-            logger.warning("job %r of task %r: %s", entry.id, entry.task, outcome.status, exc_info=outcome.error)
-        entry.run_task = None
-        entry.last_run = ended_run(entry, outcome, self._clock, self._settings.tz)
+            after = aftermath(entry, outcome, self._clock, tz)
+        entry.last_run = ended_run(entry, outcome, self._clock, tz)
         self._ledger.move(entry, outcome.status, error=outcome.error)
         if after.following is None:
             self._ledger.end(entry, after.last_status, error=outcome.error, reason=entry.given_up)
         else:
             self._recur(entry, after.following, failures=after.failures)
+        if outcome.error is not None:
+            logger.warning("job %r of task %r: %s", entry.id, entry.task, outcome.status, exc_info=outcome.error)
 
     def _recur(self, entry: Entry, following: Due, *, failures: int) -> None:
-        if self._ledger.stream.heard and (skipped := skipped_by_run(entry, following, self._settings.tz)) is not None:
-            self._ledger.stream.emit(skipped)
+        if self._ledger.stream.heard:
+            self._ledger.skip(entry, skipped_by_run(entry, following, self._settings.tz), reason="overlap")
         entry.runs += 1
         entry.failures = failures
         entry.interruptions = entry.attempt = 0
@@ -207,20 +230,34 @@ class Runner:
         """Start nothing any more."""
         self._closed = True
         self._agenda.close()
-        for line in self._lines.values():
-            line.close()
+        self._lines.close()
 
     async def drain(self, seconds: float) -> None:
         """Return when all attempts have ended, or the time is over."""
-        async with Timeout(self._clock, seconds):
-            while self._runs:
-                await asyncio.wait(self._runs)
+        if not self._runs:
+            return
+        self._drained = asyncio.get_running_loop().create_future()
+        alarm = self._clock.call_at(self._clock.monotonic() + seconds, self._end_drain)
+        try:
+            await pause(self._drained)
+        finally:
+            alarm.cancel()
+
+    def _end_drain(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
     def cut(self) -> None:
         """Cancel all attempts in progress."""
         for task, entry in self._runs.items():
             entry.cut = True
             task.cancel()
+
+    def let_go(self) -> list[asyncio.Task[None]]:
+        """Have nothing more to do with anything, at once; return the attempts in progress."""
+        self.close()
+        self._over = True
+        return list(self._runs)
 
     def abandon(self) -> None:
         """Have nothing more to do with attempts that do not end."""

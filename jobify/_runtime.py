@@ -6,9 +6,11 @@ the core never asks which of the two it is.
 """
 
 import asyncio
+import contextvars
 import os
 import random
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -16,6 +18,7 @@ from jobify._clock import Clock, SystemClock
 from jobify._job import Job
 from jobify._stream import Event
 from jobify._workers import SystemWorkers, Workers
+from jobify.exceptions import ApplicationStateError
 
 T = TypeVar("T")
 
@@ -25,6 +28,10 @@ class StartedApp(Protocol):
 
     def subscribe(self, listener: Callable[[Event], object], /) -> Callable[[], None]:
         """Call `listener` with every event from now on; return what ends that."""
+        ...
+
+    def local_jobs(self) -> list[Job[Any]]:
+        """Return the unfinished jobs that this process holds."""
         ...
 
 
@@ -50,6 +57,13 @@ class Runtime(Protocol):
         """Return an id for a job that was given none."""
         ...
 
+    def place(self, number: int) -> int:
+        """Return the key that orders a job among those due at the same instant; no two are alike.
+
+        `number` counts the jobs in the order in which they were scheduled.
+        """
+        ...
+
     def database_path(self, path: Path) -> Path:
         """Return the file that stands for the database that is asked for as `path`."""
         ...
@@ -66,6 +80,10 @@ class Runtime(Protocol):
         """Take note of an app that is about to start: nothing has happened in it yet."""
         ...
 
+    def run_context(self) -> contextvars.Context:
+        """Return the context of which each run of the app that has just started gets a copy."""
+        ...
+
 
 class SystemRuntime:
     """The world as it is; made anew for each start of an app."""
@@ -78,6 +96,10 @@ class SystemRuntime:
     def new_id(self) -> str:
         """Return 128 random bits in hexadecimal."""
         return os.urandom(16).hex()
+
+    def place(self, number: int) -> int:
+        """Return `number`: first come, first served."""
+        return number
 
     def database_path(self, path: Path) -> Path:
         """Return `path`."""
@@ -94,8 +116,34 @@ class SystemRuntime:
     def app_started(self, app: StartedApp) -> None:
         """Take no note."""
 
+    def run_context(self) -> contextvars.Context:
+        """Return what the program set before the start; what a run sets, no other run sees."""
+        return contextvars.copy_context()
+
 
 def current_runtime() -> Runtime:
     """Return the runtime of the running event loop, or else a new one of the system."""
     runtime: Runtime | None = getattr(asyncio.get_running_loop(), "jobify_runtime", None)
     return runtime or SystemRuntime()
+
+
+def choose_clock(given: Clock | None, runtime: Runtime) -> Clock:
+    """Return the clock that an app was given, or else that of the runtime.
+
+    Raises:
+        ApplicationStateError: a `SystemClock` was given though the loop brings a clock of its own, or a
+            clock whose time is not in UTC.
+    """
+    if given is None:
+        return runtime.clock
+    if isinstance(given, SystemClock) and not isinstance(runtime.clock, SystemClock):
+        msg = (
+            f"cannot start the app with {given!r}: the event loop brings a clock of its own, "
+            f"{runtime.clock!r}; leave clock= out, and the app takes the right one"
+        )
+        raise ApplicationStateError(msg)
+    now = given.now()
+    if not isinstance(now, datetime) or now.utcoffset() != timedelta():  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
+        msg = f"cannot start the app with {given!r}: its now() is not in UTC; return an aware datetime that is"
+        raise ApplicationStateError(msg)
+    return given

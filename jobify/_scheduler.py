@@ -3,10 +3,11 @@
 What happens when the time has come is in `_runner`; what is due when, in `_agenda`.
 """
 
-import logging
+import asyncio
+from datetime import timedelta
 from typing import Any
 
-from jobify._clock import Clock
+from jobify._clock import Clock, to_nanoseconds
 from jobify._job import Job, JobState
 from jobify._keeper import Keeper
 from jobify._ledger import Ledger
@@ -16,10 +17,9 @@ from jobify._runner import Runner
 from jobify._runtime import Runtime
 from jobify._settings import Settings
 from jobify._stream import Stream
+from jobify._zones import zone_name
 from jobify.exceptions import ApplicationStateError, DuplicateJobError, InvalidScheduleError
 from jobify.storage import Storage
-
-logger = logging.getLogger("jobify")
 
 HARD_LIMIT = 5.0
 """Seconds that a job which was cancelled by a stop may take to end."""
@@ -33,7 +33,7 @@ class Scheduler:
         self.clock = clock
         self.storage = storage
         self.keeper = Keeper(storage, clock)
-        self.ledger = Ledger(clock, stream)
+        self.ledger = Ledger(clock, stream, runtime.place)
         self.runner = Runner(settings, runtime, clock, self.keeper, self.ledger)
         self._runtime = runtime
         self._stopping = False
@@ -81,7 +81,11 @@ class Scheduler:
         try:
             entry = new_entry(order, job_id, owner=self, clock=self.clock, tz=self.settings.tz)
         except OverflowError:
-            msg = f"cannot schedule {order.spec.name!r} in {order.delay!r} s: that is beyond the year 9999"
+            when = _when(order)
+            zone = zone_name(self.settings.tz)
+            msg = (
+                f"cannot schedule {order.spec.name!r} {when}: that is not within the years 1 to 9999 of the zone {zone}"
+            )
             raise InvalidScheduleError(msg) from None
         if order.spec.durable:
             plain = (order.args, order.kwargs)
@@ -108,9 +112,9 @@ class Scheduler:
     async def _accept(self, entry: Entry, old: Entry | None, *, replace: bool) -> Job[Any]:
         try:
             if entry.arguments is not None:
-                entry.row = await self.storage.add(to_row(entry), replace=replace)
+                entry.row = await self.keeper.ask(self.storage.add, to_row(entry), replace=replace)
             elif old is not None and old.row:
-                await self.storage.remove(old.row)
+                await self.keeper.ask(self.storage.remove, old.row)
         except BaseException:
             self._restore(entry, old)
             raise
@@ -145,10 +149,40 @@ class Scheduler:
         return entry.handle() if entry is not None else None
 
     async def wait_all(self) -> None:
-        """Return when no one-time job is left that will start by itself."""
-        while waiting := [entry for entry in self.ledger.entries.values() if not entry.recurring and not entry.held]:
+        """Return when no one-time job is left that will start by itself.
+
+        Raises:
+            ApplicationStateError: the app stops, and leaves such jobs behind.
+        """
+        while waiting := [entry for entry in self.ledger.entries.values() if self._is_expected(entry)]:
             for entry in waiting:
-                await entry.handle().wait()
+                await self._outlast(entry)
+
+    def _is_expected(self, entry: Entry) -> bool:
+        # Who was interrupted has left, and is not expected before the next start.
+        return not entry.recurring and not entry.held and (not entry.left or self._stopping)
+
+    async def _outlast(self, entry: Entry) -> None:
+        if entry.done or not self._is_expected(entry):
+            return
+        if entry.left:
+            raise ApplicationStateError(entry.left)
+        waiter = entry.wait(patient=False)
+        try:
+            await waiter
+        except ApplicationStateError:
+            if self._stopping:
+                raise
+        finally:
+            entry.forget(waiter)
+
+    def due_in(self, state: JobState) -> timedelta:
+        """See `Job.due_in`."""
+        entry = state
+        assert isinstance(entry, Entry)  # noqa: S101  # the scheduler makes no other
+        if entry.wall:
+            return entry.exec_at - self.clock.now()
+        return timedelta(microseconds=(entry.due - to_nanoseconds(self.clock.monotonic())) // 1000)
 
     async def cancel(self, state: JobState) -> bool:
         """See `Job.cancel`."""
@@ -165,7 +199,7 @@ class Scheduler:
     async def _call_off(self, entry: Entry) -> bool:
         try:
             if entry.row:
-                await self.storage.remove(entry.row)
+                await self.keeper.ask(self.storage.remove, entry.row)
         except BaseException:
             self.runner.stand_up(entry)
             raise
@@ -179,18 +213,34 @@ class Scheduler:
         """Start nothing more, give running jobs their grace, and leave a true storage behind."""
         self._stopping = True
         self.runner.close()
-        await self.runner.drain(self.settings.shutdown_grace)
-        self.runner.cut()
-        await self.runner.drain(HARD_LIMIT)
+        try:
+            await self.runner.drain(self.settings.shutdown_grace)
+            self.runner.cut()
+            await self.runner.drain(HARD_LIMIT)
+        finally:
+            if not self._stopped:  # else it was abandoned meanwhile
+                await self._leave_behind()
+
+    async def _leave_behind(self) -> None:
         await self.keeper.settle()
         self._stopped = True
         self.runner.abandon()
-        # Who is still said to run has been cut short; who was interrupted before, has left already.
-        cut_short = [to_row(entry) for entry in self.ledger.unfinished.values() if entry.cut or entry.left is None]
-        if cut_short:
-            await self.keeper.insist(lambda: self.storage.release(cut_short))
-        for entry in list(self.ledger.entries.values()):
-            self._dismiss(entry)
+        try:
+            if unfinished := [to_row(entry) for entry in self.ledger.unfinished.values()]:
+                await self.keeper.insist(self.storage.release, unfinished)
+        finally:
+            for entry in list(self.ledger.entries.values()):
+                self._dismiss(entry)
+
+    def abandon(self) -> list[asyncio.Task[None]]:
+        """Let go of everything at once: nothing is told or started any more. Return the attempts in progress."""
+        self._stopping = self._stopped = True
+        self.ledger.stream = Stream()
+        self.keeper.abandon()
+        attempts = self.runner.let_go()
+        for entry in self.ledger.entries.values():
+            entry.leave(f"the app was abandoned; job {entry.id!r} is what its storage says: await app.get_job(id)")
+        return attempts
 
     def _dismiss(self, entry: Entry) -> None:
         if not entry.row:
@@ -199,3 +249,11 @@ class Scheduler:
             entry.leave(
                 f"the app was stopped; job {entry.id!r} stays stored: await app.get_job(id) after its next start"
             )
+
+
+def _when(order: Order) -> str:
+    if order.at is not None:
+        return f"at {order.at.isoformat()}"
+    if order.trigger is not None:
+        return f"again and again: {order.trigger!r}"
+    return f"in {order.delay or 0.0:g} s"

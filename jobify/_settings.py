@@ -25,6 +25,34 @@ class Settings:
     slots: Mapping[RunMode, int | None]
 
 
+_PARTS = {
+    "storage": (
+        "serialized", "immediate", "open", "add", "claim", "start", "finish", "release", "remove", "close",
+    ),
+    "clock": ("now", "monotonic", "call_at", "call_at_wall"),
+    "serializer": ("is_json", "dumps", "loads"),
+}  # fmt: skip
+
+
+def check_part(what: str, part: object) -> None:
+    """See to it that what a user gives as storage, clock or serializer is one; None stands for the default.
+
+    Raises:
+        TypeError: it is none.
+    """
+    missing = [name for name in _PARTS[what] if not hasattr(part, name)]
+    if isinstance(part, type):
+        reason = f"it is a class; give an object, as in {what}={part.__name__}(...)"
+    elif isinstance(part, str) and what == "storage":
+        reason = f"it is a str; for a file give SQLiteStorage({part!r})"
+    elif missing and part is not None:
+        reason = f"it has no {', '.join(missing)}"
+    else:
+        return
+    msg = f"cannot use {part!r} as {what}: {reason}"
+    raise TypeError(msg)
+
+
 def make_settings(tz: tzinfo | str, shutdown_grace: float | timedelta, slots: Mapping[RunMode, int | None]) -> Settings:
     """Check what a user decided.
 

@@ -109,9 +109,9 @@ def make_spec(function: Callable[..., Any], options: TaskOptions, serializer: Se
         run_mode=_run_mode(function, options.run_mode),
         retry=_retry(options.retry),
         timeout=_timeout(options.timeout),
-        durable=options.durable,
+        durable=_durable(function, options.durable),
         trigger=options.trigger,
-        metadata=MappingProxyType(dict(options.metadata or {})),
+        metadata=_metadata(function, options.metadata),
     )
     if spec.trigger is not None:
         spec.check(spec.trigger.args, spec.trigger.kwargs)
@@ -197,3 +197,17 @@ def _timeout(timeout: float | None) -> float | None:
         msg = "cannot use a timeout of 0 s: no attempt could end in time; leave it out for no limit"
         raise TaskDefinitionError(msg)
     return seconds
+
+
+def _durable(function: Callable[..., Any], durable: bool) -> bool:  # noqa: FBT001  # the option itself
+    if not isinstance(durable, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
+        msg = f"cannot make a task of {function!r}: durable is True or False, not {durable!r}"
+        raise TaskDefinitionError(msg)
+    return durable
+
+
+def _metadata(function: Callable[..., Any], metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if metadata is not None and not isinstance(metadata, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
+        msg = f"cannot make a task of {function!r}: metadata is a mapping, such as a dict, not {metadata!r}"
+        raise TaskDefinitionError(msg)
+    return MappingProxyType(dict(metadata or {}))

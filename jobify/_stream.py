@@ -4,17 +4,14 @@ Every change of a status is a `Transition`; what is worth telling and is no chan
 `Skipped`. Logs, metrics, tests and user interfaces all live off this one stream.
 """
 
-import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from jobify._log import logger
 from jobify._run import JobStatus
-
-logger = logging.getLogger("jobify")
 
 
 class Transition(NamedTuple):
@@ -48,6 +45,11 @@ class Transition(NamedTuple):
     error: BaseException | None
     reason: str | None
 
+    @property
+    def lateness(self) -> timedelta:
+        """How long after its due time this happened; of a start, how late it was."""
+        return self.at - self.due
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
@@ -55,6 +57,9 @@ class Skipped:
 
     Attributes:
         job_id: the job.
+        task: the name of its task.
+        at: the wall clock when this was decided; aware, in UTC.
+        elapsed: the monotonic clock then, in seconds.
         first: the first of these times; aware, in UTC.
         last: the last of them.
         count: how many they are.
@@ -62,6 +67,9 @@ class Skipped:
     """
 
     job_id: str
+    task: str
+    at: datetime
+    elapsed: float
     first: datetime
     last: datetime
     count: int
@@ -117,5 +125,7 @@ class Stream:
         for listener in tuple(self._listeners):
             try:
                 listener(event)
-            except (Exception, asyncio.CancelledError):
-                logger.exception("a listener raised on %r", event)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # noqa: BLE001  # the log has it
+                logger.exception("a listener raised on an event of job %r", event.job_id)

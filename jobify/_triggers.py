@@ -38,7 +38,9 @@ class Every(Limits):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(max_runs=max_runs, max_failures=max_failures, args=args, kwargs=kwargs or {})
+        super().__init__(
+            max_runs=max_runs, max_failures=max_failures, args=args, kwargs={} if kwargs is None else kwargs
+        )
         seconds = seconds_of(interval, "an interval")
         object.__setattr__(self, "seconds", seconds)
         if not self.interval:

@@ -29,6 +29,10 @@ class Lane(Protocol):
         """Return when all calls have ended, and take no more."""
         ...
 
+    def abandon(self, last: Callable[[], object], /) -> None:
+        """Take no more calls, and make none of those that have not begun, but `last` at the end."""
+        ...
+
 
 class Workers(Protocol):
     """Runs functions off the loop, and raises what they raise."""
@@ -70,13 +74,16 @@ class _Thread:
 
     def __init__(self, name: str) -> None:
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._last: Callable[[], object] | None = None
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
+        while (call := self._calls.get()) is not None and self._last is None:
             call()
             del call  # or its arguments would live until the next one
+        if self._last is not None:
+            self._last()
 
     def submit(self, call: Callable[[], T], done: Callable[[], None]) -> asyncio.Future[_Answer[T]]:
         """Have a call made; `done` is called on the loop after it, also if nobody waits any more."""
@@ -102,8 +109,9 @@ class _Thread:
         self._calls.put(work)
         return answer
 
-    def end(self) -> None:
-        """End after the calls that were submitted."""
+    def end(self, last: Callable[[], object] | None = None) -> None:
+        """End after the calls that were submitted; with `last`, without those that have not begun, but with it."""
+        self._last = last
         self._calls.put(None)
 
 
@@ -113,6 +121,7 @@ class _ThreadLane:
     def __init__(self, name: str) -> None:
         self._thread = _Thread(name)
         self._pending: set[asyncio.Future[Any]] = set()
+        self._answers: set[asyncio.Future[_Answer[Any]]] = set()
         self._closed = False
 
     async def run(self, call: Callable[[], T], /) -> T:
@@ -123,7 +132,17 @@ class _ThreadLane:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.add(ended)
         answer = self._thread.submit(call, partial(self._end, ended))
+        self._answers.add(answer)
+        answer.add_done_callback(self._answers.discard)
         return (await answer).get()
+
+    def abandon(self, last: Callable[[], object], /) -> None:
+        """Make no more calls but `last`, and let nobody wait for the others."""
+        self._closed = True
+        self._thread.end(last)
+        for answer in tuple(self._answers):
+            if not answer.done() and not answer.get_loop().is_closed():
+                answer.set_result(_Answer(None, RuntimeError("the lane was abandoned")))
 
     def _end(self, ended: asyncio.Future[None]) -> None:
         self._pending.discard(ended)

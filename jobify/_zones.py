@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from jobify.exceptions import InvalidScheduleError
 
 _LONGEST = timedelta(days=3_652_058)  # from the year 1 to the year 9999: no datetime is further away
+_INSTANT = timedelta(microseconds=1)
 
 
 def seconds_of(value: float | timedelta, what: str) -> float:
@@ -52,6 +53,23 @@ def aware_utc(moment: datetime, what: str) -> datetime:
     except OverflowError:
         msg = f"cannot use {moment!r} as {what}: in UTC it is not in the years 1 to 9999"
         raise InvalidScheduleError(msg) from None
+
+
+def check_calendar(moment: datetime, tz: tzinfo) -> None:
+    """See to it that an aware datetime can be shown in a zone, and is not the very last that there is.
+
+    Raises:
+        OverflowError: it cannot, or it is: nothing is before that, and so no storage would ever call it due.
+    """
+    (moment + _INSTANT).astimezone(tz)
+
+
+def shown_in(moment: datetime, tz: tzinfo) -> datetime:
+    """Return an aware datetime in a zone, or as it is where the zone has no such year."""
+    try:
+        return moment.astimezone(tz)
+    except OverflowError:
+        return moment
 
 
 def zone_of(tz: tzinfo | str, what: str) -> tzinfo:

@@ -8,34 +8,63 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jobify_testing._clock import VirtualClock, wall_follows
-    from jobify_testing._errors import VirtualDeadlockError, VirtualTimeError, VirtualTimeWarning
+    from jobify_testing._assertions import assert_scheduled
+    from jobify_testing._clock import VirtualClock
+    from jobify_testing._crash import crash
+    from jobify_testing._errors import (
+        ForbiddenWorkError,
+        VirtualDeadlockError,
+        VirtualRunawayError,
+        VirtualTimeError,
+        VirtualTimeWarning,
+    )
     from jobify_testing._loop import VirtualLoop
+    from jobify_testing._options import VirtualOptions
+    from jobify_testing._pending import Pending
+    from jobify_testing._run import run
     from jobify_testing._runtime import VirtualRuntime
+    from jobify_testing._timeline import Timeline
     from jobify_testing._transitions import TransitionLog
+    from jobify_testing._wall import wall_follows
     from jobify_testing.storage_contract import StorageContract
 
 _HOMES = {
+    "ForbiddenWorkError": "_errors",
+    "Pending": "_pending",
     "StorageContract": "storage_contract",
+    "Timeline": "_timeline",
     "TransitionLog": "_transitions",
     "VirtualClock": "_clock",
     "VirtualDeadlockError": "_errors",
     "VirtualLoop": "_loop",
+    "VirtualOptions": "_options",
+    "VirtualRunawayError": "_errors",
     "VirtualRuntime": "_runtime",
     "VirtualTimeError": "_errors",
     "VirtualTimeWarning": "_errors",
-    "wall_follows": "_clock",
+    "assert_scheduled": "_assertions",
+    "crash": "_crash",
+    "run": "_run",
+    "wall_follows": "_wall",
 }
 
 __all__ = [
+    "ForbiddenWorkError",
+    "Pending",
     "StorageContract",
+    "Timeline",
     "TransitionLog",
     "VirtualClock",
     "VirtualDeadlockError",
     "VirtualLoop",
+    "VirtualOptions",
+    "VirtualRunawayError",
     "VirtualRuntime",
     "VirtualTimeError",
     "VirtualTimeWarning",
+    "assert_scheduled",
+    "crash",
+    "run",
     "wall_follows",
 ]
 

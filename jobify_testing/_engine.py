@@ -9,38 +9,43 @@ The seam to asyncio is `BaseEventLoop._run_once`, private and the same since Pyt
 import asyncio
 import contextlib
 import heapq
-import threading
+import time
 import weakref
-from collections.abc import Callable, Generator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextvars import Context
-from typing import Any, TypeVar, TypeVarTuple
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, TypeVar
 
-from jobify_testing._errors import VirtualDeadlockError
-from jobify_testing._report import describe_tasks
-from jobify_testing._timers import TimedLoop
+from jobify_testing._anyio import runner_task_of
+from jobify_testing._errors import VirtualDeadlockError, VirtualRunawayError, VirtualTimeError
+from jobify_testing._family import owner_of_task
+from jobify_testing._holds import has_strangers, noting_threads
+from jobify_testing._network import NetworkLoop
+from jobify_testing._options import Kind, VirtualOptions
+from jobify_testing._owner import owner_in
+from jobify_testing._report import Histogram, describe_tasks, describe_timer
+from jobify_testing._sleep import sleeping_by
+from jobify_testing._threads import current_turn
+from jobify_testing._ties import make_ties
 
 T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 _GIVE_UP = 10
 """How often a stuck main task is cancelled before its loop is stopped."""
 
+_TOLD_JUMPS = 1000
+"""Of how many jumps a runaway tells who caused them."""
 
-class Engine(TimedLoop):
+
+class Engine(NetworkLoop):
     """A full asyncio event loop on virtual time.
 
     Attributes:
-        patience: real seconds for which work in flight may hold time.
-        grace: real seconds for which a loop that has nothing else to do waits for sockets, signals
-            and threads that it knows nothing of, before it calls that a deadlock.
-        after_jump: called each time that time has moved.
+        describe_jobs: says which jobs are due when, for errors.
+        describe_alarm: says whose a timer is.
+        jobify_runtime: what an app takes from this loop.
     """
 
+    jobify_runtime: Any
     _stopping: bool
-    _executor_shutdown_called: bool
-    _process_events: Callable[[Any], None]
-    _selector: Any
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,29 +53,44 @@ class Engine(TimedLoop):
             self.close()
             msg = "cannot make a virtual loop: this Python's asyncio has no BaseEventLoop._run_once to replace"
             raise RuntimeError(msg)
-        self.patience = 30.0
-        self.grace = 5.0
-        self.after_jump: Callable[[], object] | None = None
-        self._holders: dict[object, str] = {}
-        self._woken = False
-        self._pool: Executor | None = None
+        self.describe_jobs: Callable[[], str] = str
+        self.describe_alarm: Callable[[asyncio.TimerHandle], str] = describe_timer
         self._main: asyncio.Future[Any] | None = None
-        self._failure: VirtualDeadlockError | None = None
+        self._failure: VirtualTimeError | None = None
         self._failures = 0
-        self._files = self._selector.get_map()
         self._signals: dict[int, Any] = getattr(self, "_signal_handlers", {})  # not on Windows
-        self._old_threads = weakref.WeakSet(threading.enumerate())
+        self._dead: set[object] = set()
+        self._buried: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        self._withheld: list[asyncio.Handle] = []
+        self._histogram = Histogram()
+        self._real_start = 0
+        self._jumps = 0
+
+    def configure(self, options: VirtualOptions) -> None:
+        """Behave so from now on."""
+        self.options = options
+        self.holds.policies = options.holds
+        self.ties = make_ties(options.order, options.seed)
+        self._jumps = self._spins = 0
+        self._real_start = time.monotonic_ns() - self._now
 
     # One iteration
 
     def _run_once(self) -> None:
         ready = self._ready
+        if self.options.mode == "real":
+            self._now = max(self._now, time.monotonic_ns() - self._real_start)
         # Nothing else can make the selector report anything: the look, a system call, is spared.
         if self._woken or len(self._files) > 1 or self._signals:
             self._poll(0)
         if not ready and not self._stopping:
             self._become_ready()
+        self._spins += 1
+        if self._spins > self.options.max_spins:
+            self._fail_spinning()
         self._collect_due()
+        if self._dead:
+            self._withhold()
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle._cancelled:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # as asyncio does: a call costs more than the look
@@ -78,26 +98,42 @@ class Engine(TimedLoop):
 
     def _become_ready(self) -> None:
         """Wait for work in flight, or move time: in this order."""
-        due = self._next_due()
+        due = self.next_due()
         if due is not None and due <= self._now:
             return
-        if self._holders:
-            self._wait_for_holders()
-            return
         reached = self._next_reached() if self._reached else None
-        if reached is not None and (due is None or reached < due):
+        if self.options.mode == "real":
+            self.connections.forget()
+            self._wait_in_real_time(due, reached)
+            return
+        may_move = due is not None or reached is not None
+        if self._processes:
+            self._judge_processes(may_move=may_move)
+        if self.connections.are_busy:
+            self.connections.judge()
+        if self.holds or (not may_move and self.holds.are_left()):
+            self._wait_for_work()
+        elif reached is not None and (due is None or reached < due):
             self._move_to(reached)
             heapq.heappop(self._reached)[2].set_result(None)
         elif due is not None:
-            self._move_to(due)
-        elif not (self._has_foreign_work() and self._poll(self.grace)):
-            self._fail("nothing is scheduled, and nothing is running")
+            self._jump_to(due, driven=reached is not None)
+        elif not (self._may_be_woken() and self._poll(self.options.grace)):
+            self._fail(VirtualDeadlockError("nothing is scheduled, and nothing is running" + self._picture()))
 
-    def _move_to(self, when: int) -> None:
-        if when > self._now:
-            self._now = when
-            if self.after_jump is not None:
-                self.after_jump()
+    def _jump_to(self, due: int, *, driven: bool) -> None:
+        if driven:
+            self._move_to(due)
+        elif self.options.mode == "manual":
+            reason = "in manual mode only advance() and its like move time, and nobody advances"
+            self._fail(VirtualDeadlockError(reason + self._picture()))
+        else:
+            self._jumps += 1
+            if self._jumps > self.options.max_jumps - _TOLD_JUMPS:
+                self._histogram.count(self.describe_alarm(self._timers[0][2]))
+            if self._jumps > self.options.max_jumps:
+                self._fail_running_away()
+            self._move_to(due)
 
     def _poll(self, seconds: float) -> bool:
         """Look at real events, for so many real seconds; return whether something is ready."""
@@ -105,104 +141,101 @@ class Engine(TimedLoop):
         self._process_events(self._selector.select(seconds))
         return bool(self._ready)
 
+    def _wait_in_real_time(self, due: int | None, reached: int | None) -> None:
+        instants = [instant for instant in (due, reached) if instant is not None]
+        if instants:
+            self._poll(max((min(instants) - self._now) / 1e9, 0))
+        elif not self._poll(self.options.patience):
+            self._fail(VirtualDeadlockError("nothing is scheduled, and nothing is running" + self._picture()))
+        self._now = max(self._now, time.monotonic_ns() - self._real_start)
+        if reached is not None and reached <= self._now and not self._ready and (due is None or reached < due):
+            heapq.heappop(self._reached)[2].set_result(None)
+
     # Work in flight
 
     @contextlib.contextmanager
-    def hold(self, what: str) -> Generator[None, None, None]:
+    def hold(self, what: str = "a hold of the test", kind: Kind = "hold") -> Generator[None, None, None]:
         """Keep time from moving while real work is in flight; `what` names it in errors."""
-        token = self.take_hold(what)
-        try:
+        with self.holds.during(kind, what):
             yield
-        finally:
-            self.let_go(token)
 
-    def take_hold(self, what: str) -> object:
-        """Begin what `let_go` ends."""
-        token = object()
-        self._holders[token] = what
-        return token
-
-    def let_go(self, token: object) -> None:
-        """End what `take_hold` began; on the thread of the loop only."""
-        self._holders.pop(token, None)
-
-    def _wait_for_holders(self) -> None:
-        if self._poll(self.patience):
+    def _wait_for_work(self) -> None:
+        self._spins = 0
+        brief = self.connections.how_long(self.options.grace)
+        # What is left when a test has failed already has had its time.
+        patience = self.options.patience if self.holds or self._failure is None else self.options.grace
+        with self.connections.all_watched():
+            if self._poll(patience if brief is None else brief):
+                return
+        if brief is not None:
+            self.connections.have_settled()
             return
-        names = ", ".join(sorted(set(self._holders.values())))
-        # They have had their time: the clean-up that follows is not to wait for them again.
-        self._holders.clear()
-        self._fail(f"real work held time for more than {self.patience:g} real seconds: {names}")
+        reason = f"real work held time for more than {patience:g} real seconds: {self.holds}"
+        self.holds.expire()
+        self.connections.give_up()
+        self._fail(VirtualDeadlockError(reason + self._picture()))
 
-    def _has_foreign_work(self) -> bool:
+    def _may_be_woken(self) -> bool:
         """Whether something outside of the loop may still wake it."""
-        if len(self._files) > 1 or self._signals:
-            return True
-        idle = getattr(self._pool, "_threads", ())
-        return any(thread not in self._old_threads and thread not in idle for thread in threading.enumerate())
+        return len(self._files) > 1 or bool(self._signals or self._processes) or has_strangers()
 
-    def call_soon_threadsafe(
-        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
-    ) -> asyncio.Handle:
-        """Call `callback` soon, asked for from another thread."""
-        handle = super().call_soon_threadsafe(callback, *args, context=context)
-        self._woken = True
-        return handle
+    def _sleep(self, seconds: float) -> bool:
+        """Take over a `time.sleep`, if it is that of a thread with a turn, or blocks this loop."""
+        turn = current_turn()
+        if turn is None and asyncio._get_running_loop() is not self:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented for authors of loops
+            return False
+        if self.options.mode == "real" or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):  # pyright: ignore[reportUnnecessaryIsInstance]  # anything is passed
+            return False  # the real one knows what to say
+        nanoseconds = round(seconds * 1e9)
+        if turn is not None:
+            turn.stand_still(nanoseconds)
+        else:
+            self.block(nanoseconds)
+        return True
 
-    def set_default_executor(self, executor: Any) -> None:
-        """Use another pool for `run_in_executor(None, ...)`."""
-        super().set_default_executor(executor)
-        self._pool = executor
+    # What belongs to a program that was killed
 
-    def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
-        """Call in a pool; the call holds time until it ends, also if nobody waits for it any more."""
-        self._check_closed()
-        pool = executor or self._default_pool()
-        token = self.take_hold(f"a call of {getattr(func, '__qualname__', repr(func))} in an executor")
-        try:
-            call = pool.submit(func, *args)
-        except BaseException:
-            self.let_go(token)
-            raise
-        answer = asyncio.wrap_future(call, loop=self)
+    def bury(self, owner: object, attempts: Iterable[asyncio.Task[Any]]) -> None:
+        """Give nothing that belongs to `owner` any further step, nor its calls in threads."""
+        if owner is not None:
+            self._dead.add(owner)
+            self.pool.abandon(owner)
+            self.cut_off(owner)
+        self._buried.update(attempts)
+        self._buried.update(task for task in asyncio.all_tasks(self) if self.is_dead(task))
+        self.holds.abandon(set(self._buried))
 
-        def let_go(_: object) -> None:
-            # Behind the answer in the queue of the loop: else time could move between the two.
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                self.call_soon_threadsafe(self.let_go, token)
+    def is_dead(self, task: asyncio.Task[Any]) -> bool:
+        """Whether a task belongs to a program that was killed."""
+        return task in self._buried or owner_of_task(task) in self._dead
 
-        call.add_done_callback(let_go)
-        return answer
+    def thaw(self) -> None:
+        """Let what was killed go on after all: its tasks into their cancellation, at the end of everything."""
+        buried = [task for task in asyncio.all_tasks(self) if self.is_dead(task)] if self._dead else []
+        for _, timer in self.live_timers():
+            if self.is_dead_handle(timer):
+                timer.cancel()
+        self._ready.extend(handle for handle in self._withheld if _is_step(handle))
+        self._withheld.clear()
+        self._dead.clear()
+        self._buried.clear()
+        for task in buried:
+            task.cancel()
 
-    def _default_pool(self) -> Executor:
-        if self._executor_shutdown_called:
-            msg = "cannot run in the default executor: it was shut down"
-            raise RuntimeError(msg)
-        if self._pool is None:
-            self.set_default_executor(pool := ThreadPoolExecutor(thread_name_prefix="asyncio"))
-            return pool
-        return self._pool
+    def living_tasks(self) -> set[asyncio.Task[Any]]:
+        """Return the tasks of this loop that may still go on."""
+        return {task for task in asyncio.all_tasks(self) if not self.is_dead(task)}
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109  # asyncio's own is of the loop's time, which would not wait; `patience` bounds it
-        """Wait for the threads of the default executor, in real time."""
-        self._executor_shutdown_called = True
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        with self.hold("the default executor, whose threads do not end"):
-            joined: asyncio.Future[None] = self.create_future()
+    def _withhold(self) -> None:
+        """Take what belongs to the dead out of what is ready."""
+        ready = list(self._ready)
+        self._ready.clear()
+        for handle in ready:
+            (self._withheld if self.is_dead_handle(handle) else self._ready).append(handle)
 
-            def end() -> None:
-                if not joined.done():
-                    joined.set_result(None)
-
-            def join() -> None:
-                pool.shutdown(wait=True)
-                with contextlib.suppress(RuntimeError):  # the loop is closed
-                    self.call_soon_threadsafe(end)
-
-            threading.Thread(target=join, name="joins the default executor", daemon=True).start()
-            await joined
+    def is_dead_handle(self, handle: asyncio.Handle) -> bool:
+        """Whether a callback or a timer belongs to a program that was killed."""
+        return bool(self._dead) and owner_in(getattr(handle, "_context", None)) in self._dead
 
     # The end
 
@@ -211,6 +244,7 @@ class Engine(TimedLoop):
 
         Raises:
             VirtualDeadlockError: it never will be.
+            VirtualRunawayError: time, or the loop, went on and on without that.
         """
         self._check_closed()
         main = asyncio.ensure_future(future, loop=self)
@@ -227,8 +261,11 @@ class Engine(TimedLoop):
 
         Raises:
             VirtualDeadlockError: it never will be.
+            VirtualRunawayError: time, or the loop, went on and on without that.
         """
-        super().run_forever()
+        self._jumps = self._spins = 0
+        with noting_threads(self.holds), sleeping_by(self._sleep):
+            super().run_forever()
         if self._main is None:
             self._raise_failure()
 
@@ -237,15 +274,37 @@ class Engine(TimedLoop):
         if failure is not None:
             raise failure
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, failure: VirtualTimeError) -> None:
         """End the waiting of the main task; its own clean-up runs, and finalizers behind it.
 
         Raised right here, an error would leave the loop in the middle of an iteration.
         """
         if self._failure is None:
-            self._failure = VirtualDeadlockError(f"{reason}\n{describe_tasks(self)}")
+            self._failure = failure
         self._failures += 1
         if self._main is None or self._failures > _GIVE_UP:
             self.stop()
         else:
-            self._main.cancel()
+            (runner_task_of(self._main) or self._main).cancel()
+
+    def _fail_running_away(self) -> None:
+        reason = (
+            f"time has moved {self._jumps} times, to {self.time():g} s, while the test waits for something that "
+            f"does not come; a wait that long is said by advance(), or allowed by max_jumps=. The last {_TOLD_JUMPS} "
+            f"jumps were to the timers of:\n{self._histogram}\n"
+        )
+        self._jumps = 0
+        self._fail(VirtualRunawayError(reason + self._picture()))
+
+    def _fail_spinning(self) -> None:
+        reason = f"the loop has taken {self._spins} turns at one instant, {self.time():g} s: something never sleeps"
+        self._spins = 0
+        self._fail(VirtualRunawayError(reason + self._picture()))
+
+    def _picture(self) -> str:
+        return f"\n{describe_tasks(self)}\n{self.describe_jobs()}".rstrip()
+
+
+def _is_step(handle: asyncio.Handle) -> bool:
+    """Whether a callback is a step of a task: the task needs it to end."""
+    return isinstance(getattr(getattr(handle, "_callback", None), "__self__", None), asyncio.Task)

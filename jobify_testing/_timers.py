@@ -37,6 +37,7 @@ class TimedLoop(asyncio.SelectorEventLoop):
     Attributes:
         ties: the order of the timers of one instant, as keys that can be compared; by default that
             in which they were set, as it is on a real loop, where no two are due at one instant.
+        after_jump: called each time that time has moved.
     """
 
     _closed: bool
@@ -49,7 +50,9 @@ class TimedLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self.ties: Iterator[Any] = itertools.count()
+        self.after_jump: Callable[[], object] | None = None
         self._now = 0
+        self._spins = 0
         self._timers: list[tuple[int, Any, _Timer]] = []
         self._reached: list[tuple[int, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
@@ -119,7 +122,11 @@ class TimedLoop(asyncio.SelectorEventLoop):
         heapq.heapify(self._timers)
         self._timer_cancelled_count = 0
 
-    def _next_due(self) -> int | None:
+    def live_timers(self) -> list[tuple[int, asyncio.TimerHandle]]:
+        """Return the timers that are set, with their instants, in order."""
+        return [(when, timer) for when, _, timer in sorted(self._timers) if not timer.cancelled()]
+
+    def next_due(self) -> int | None:
         """Return the earliest instant at which a timer is due; one that was cancelled is not."""
         timers = self._timers
         while timers and timers[0][2].cancelled():
@@ -136,6 +143,17 @@ class TimedLoop(asyncio.SelectorEventLoop):
                 self._timer_cancelled_count -= 1
             else:
                 self._ready.append(timer)
+
+    def _move_to(self, when: int) -> None:
+        if when > self._now:
+            self._now = when
+            self._spins = 0
+            if self.after_jump is not None:
+                self.after_jump()
+
+    def block(self, nanoseconds: int) -> None:
+        """Let time pass while the loop does not get to run: what is due meanwhile is late."""
+        self._move_to(self._now + nanoseconds)
 
     def reach(self, when: int) -> asyncio.Future[None]:
         """Return a future that is resolved when all that is due until `when`, included, has run.

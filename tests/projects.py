@@ -48,5 +48,14 @@ def make(pytester: pytest.Pytester, *source: str, **files: str) -> None:
 
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    """Run the tests of a project."""
-    return pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+    """Run the tests of a project, as at a desk: in CI, pytest says more of what differs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CI", "BUILD_NUMBER"):
+            patch.delenv(name, raising=False)
+        return pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+
+
+def line_of(pytester: pytest.Pytester, text: str) -> int:
+    """Return the number of the line of the tests of a project that has a text."""
+    (tests,) = pytester.path.glob("test_*.py")
+    return 1 + [text in line for line in tests.read_text().splitlines()].index(True)

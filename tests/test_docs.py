@@ -3,12 +3,16 @@
 A `python` block of `README.md` and of `docs/` is a program of its own; below the comment
 `<!-- continues -->` it goes on where the block before it has ended. One that has a test is collected by
 pytest, any other is run as a script. What is not to be run is a `console` or a `text` block.
+
+Pytest is given options for a program below `<!-- passes with OPTIONS -->`. Below `<!-- fails with OPTIONS -->` stands
+one whose tests pass as they are, and fail with these options.
 """
 
 import ast
 import contextlib
 import inspect
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,6 +41,7 @@ filterwarnings = error
 """
 
 CONTINUES = "<!-- continues -->"
+OPTIONS = re.compile(r"<!-- (passes|fails) with (.+) -->")
 FENCE = re.compile(r"\s*(`{3,}|~{3,})(.*)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PATIENCE = 60.0
@@ -53,10 +58,16 @@ class Block(NamedTuple):
 
 
 class Program(NamedTuple):
-    """One or more blocks of a page; each line of the source has the number that it has in the page."""
+    """One or more blocks of a page; each line of the source has the number that it has in the page.
+
+    Its tests are run with the options of pytest in `passes_with`; with those in `fails_with`, if there are any, some
+    of them fail.
+    """
 
     start: int
     source: str
+    passes_with: tuple[str, ...] = ()
+    fails_with: tuple[str, ...] = ()
 
     @property
     def is_test(self) -> bool:
@@ -98,7 +109,14 @@ def programs(page: Path) -> list[Program]:
             continue
         before = found.pop() if above == CONTINUES and found else Program(start, "")
         gap = "\n" * (start - 1 - before.source.count("\n"))
-        found.append(Program(before.start, before.source + gap + "\n".join(lines) + "\n"))
+        program = before._replace(source=before.source + gap + "\n".join(lines) + "\n")
+        said = OPTIONS.fullmatch(above)
+        if said is not None:
+            options = tuple(said[2].split())
+            program = (
+                program._replace(passes_with=options) if said[1] == "passes" else program._replace(fails_with=options)
+            )
+        found.append(program)
     return found
 
 
@@ -130,15 +148,40 @@ def pages_with(*, tests: bool) -> list[Path]:
 def test_every_block_with_a_test_passes(page: Path, pytester: pytest.Pytester) -> None:
     """The blocks of a page that have tests are modules of a fresh project, and each has tests that pass."""
     pytester.makeini(CONFIGURATION)
-    modules = {f"test_{module_name(page, program)}": program.source for program in programs(page) if program.is_test}
-    for module, source in modules.items():
-        (pytester.path / f"{module}.py").write_text(source, "utf-8")
-    recorder = pytester.inline_run("-p", "no:cacheprovider")  # pyright: ignore[reportUnknownMemberType]  # pytest leaves it untyped
-    passed, skipped, failed = recorder.listoutcomes()
-    assert not skipped
-    assert not failed
-    assert recorder.ret == pytest.ExitCode.OK
-    assert {Path(report.nodeid.partition("::")[0]).stem for report in passed} == set(modules)
+    found = [program for program in programs(page) if program.is_test]
+    for options in dict.fromkeys(program.passes_with for program in found):
+        modules = [write(page, program, pytester) for program in found if program.passes_with == options]
+        recorder = pytester.inline_run("-p", "no:cacheprovider", *options, *modules)  # pyright: ignore[reportUnknownMemberType]  # pytest leaves it untyped
+        passed, skipped, failed = recorder.listoutcomes()
+        assert not skipped
+        assert not failed
+        assert recorder.ret == pytest.ExitCode.OK
+        assert {report.nodeid.partition("::")[0] for report in passed} == set(modules)
+
+
+def write(page: Path, program: Program, pytester: pytest.Pytester) -> str:
+    """Make a module of a program, and return the name of its file."""
+    file = f"test_{module_name(page, program)}.py"
+    (pytester.path / file).write_text(program.source, "utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(program.fails_with for program in programs(page))], ids=name
+)
+def test_blocks_that_fail_with_an_option_do(page: Path, pytester: pytest.Pytester) -> None:
+    """A block that is said to fail with an option of pytest fails with it; what the report says repeats a failure."""
+    pytester.makeini(CONFIGURATION)
+    for program in programs(page):
+        if not program.fails_with:
+            continue
+        file = write(page, program, pytester)
+        result = pytester.runpytest_inprocess("-p", "no:cacheprovider", *program.fails_with, file)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        command = re.search("^To see it again: pytest (.+)$", result.stdout.str(), re.MULTILINE)
+        assert command is not None
+        again = pytester.runpytest_inprocess("-p", "no:cacheprovider", *shlex.split(command[1]))
+        assert again.ret == pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.mark.slow
@@ -173,7 +216,7 @@ def test_every_block_says_what_it_is(page: Path) -> None:
     for block in blocks(page):
         assert block.language in ("python", "console", "text"), f"{name(page)}:{block.start}"
         if block.above.startswith("<!--"):
-            assert block.above == CONTINUES, f"{name(page)}:{block.start}"
+            assert block.above == CONTINUES or OPTIONS.fullmatch(block.above), f"{name(page)}:{block.start}"
 
 
 @pytest.mark.parametrize("page", EVERY_PAGE, ids=name)
@@ -228,11 +271,22 @@ def test_every_fixture_and_the_marker_are_in_the_reference(pytestconfig: pytest.
     assert [name for name in names if f"| `{name}` |" not in testing] == []
 
 
+def test_every_option_is_in_the_reference(pytester: pytest.Pytester) -> None:
+    """What can be said of virtual time on the command line and in the configuration is explained."""
+    pytester.makeini(CONFIGURATION)
+    told = pytester.runpytest_inprocess("--help").stdout.str()
+    options = re.findall(r"^  (--virtual-\w+|virtual_\w+)", told, re.MULTILINE)
+    assert {"--virtual-seed", "virtual_seed"} <= set(options)
+    testing = (ROOT / "docs" / "reference" / "testing.md").read_text("utf-8")
+    assert [option for option in options if not re.search(rf"^(\| `)?{option}\b", testing, re.MULTILINE)] == []
+
+
 def test_every_module_is_among_the_parts() -> None:
-    """The page of the parts knows each module of the two packages."""
+    """The page of the parts knows each module of the two packages, and none that is gone."""
     parts = (ROOT / "docs" / "explanation" / "parts.md").read_text("utf-8")
-    modules = [*(ROOT / "jobify").glob("*.py"), *(ROOT / "jobify_testing").glob("*.py")]
-    assert [module.stem for module in modules if f"`{module.stem}`" not in parts and module.stem != "__init__"] == []
+    modules = {module.stem for package in ("jobify", "jobify_testing") for module in (ROOT / package).glob("*.py")}
+    assert [module for module in sorted(modules) if f"`{module}`" not in parts and module != "__init__"] == []
+    assert [module for module in re.findall(r"`(_\w+)`", parts) if module not in modules] == []
 
 
 def test_the_readme_is_short() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.projects import make, run
+from tests.projects import line_of, make, run
 
 
 def test_marker_takes_start_and_seed(pytester: pytest.Pytester) -> None:
@@ -309,10 +309,10 @@ def test_deadlocks_end_and_finalizers_run(pytester: pytest.Pytester, scope: str)
             error,
             "* test_body *",
             error,
-            f"E * task * of test_body {place}",
+            f"E * task * of test_body, made at *, {place}",
             "* test_task *",
             error,
-            f"E * task 'the stuck one' of forever {place}",
+            f"E * task 'the stuck one' of forever, made at *, {place}",
         ]
     )
 
@@ -335,9 +335,3 @@ def test_deadlock_of_a_teardown_names_its_line(pytester: pytest.Pytester) -> Non
     result = run(pytester)
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines([f"E * is at *names_its_line.py:{line_of(pytester, 'Event()')}, in Event.wait, *"])
-
-
-def line_of(pytester: pytest.Pytester, text: str) -> int:
-    """Return the number of the line of the tests of a project that has a text."""
-    (tests,) = pytester.path.glob("test_*.py")
-    return 1 + [text in line for line in tests.read_text().splitlines()].index(True)

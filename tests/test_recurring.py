@@ -115,6 +115,9 @@ async def test_a_recurring_job_neither_overlaps_nor_lags(app: Jobify, job_transi
     first = next(event for event in job_transitions if isinstance(event, Skipped))
     assert first == Skipped(
         job_id="slow",
+        task=slow.name,
+        at=datetime(2026, 1, 1, 0, 0, 35, tzinfo=UTC),
+        elapsed=35,
         first=datetime(2026, 1, 1, 0, 0, 20, tzinfo=UTC),
         last=datetime(2026, 1, 1, 0, 0, 30, tzinfo=UTC),
         count=2,
@@ -412,6 +415,9 @@ async def test_times_missed_while_the_app_was_down_become_one_run(
     assert {event for event in job_transitions if isinstance(event, Skipped)} == {
         Skipped(
             job_id,
+            tick.name,
+            datetime(2026, 1, 1, 0, 35, tzinfo=UTC),
+            2100,
             datetime(2026, 1, 1, 0, 10, tzinfo=UTC),
             datetime(2026, 1, 1, 0, 20, tzinfo=UTC),
             2,

@@ -106,20 +106,21 @@ async def test_no_more_threads_than_slots(virtual_clock: VirtualClock, job_trans
 
 @pytest.mark.slow
 async def test_a_thread_that_keeps_its_turn_holds_time_and_is_named(virtual_clock: VirtualClock) -> None:
-    """A thread that waits for the loop gets what it waits for, at the cost of a warning; time waits for it."""
+    """A thread that waits for what only the loop can do gets it, at the cost of a warning; time waits for it."""
     app = Jobify(storage=MemoryStorage())
-    loop = asyncio.get_running_loop()
-
-    async def answer() -> int:
-        return 42
+    gate = threading.Event()
 
     @app.task(timeout=60)
-    def ask() -> int:
-        return asyncio.run_coroutine_threadsafe(answer(), loop).result()
+    def wait() -> bool:
+        return gate.wait()
 
     async with app:
-        with pytest.warns(VirtualTimeWarning, match="not reproducible"):
-            assert await (await ask.push()) == 42
+        # The loop gets to run only when the thread has kept its turn for too long.
+        asyncio.get_running_loop().call_later(0, lambda: asyncio.get_running_loop().call_soon(gate.set))
+        job = await wait.push()
+        with pytest.warns(VirtualTimeWarning, match=r"in .*wait, at .*test_threads\.py.* not reproducible"):
+            await job.wait()
+        assert job.result() is True
     assert virtual_clock.monotonic() == 0
 
 

@@ -5,15 +5,19 @@ What would not come back as it went is refused when a job is scheduled, not foun
 
 import base64
 import inspect
+import math
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 import msgspec
 
+from jobify._words import in_words
 from jobify.exceptions import InvalidArgumentsError
+from jobify.serializers._json import JSONSerializer
 from jobify.serializers._protocol import Serializer
 
+_OTHERWISE = "use durable=False, or another type"
 _PLAIN = (type(None), bool, int, float, str)
 
 
@@ -59,7 +63,7 @@ class ArgumentsCodec:
         )
         return _write(call)
 
-    def unpack(self, data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def unpack(self, data: bytes | str) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         """Return the arguments that were stored.
 
         Raises:
@@ -76,36 +80,51 @@ class ArgumentsCodec:
             name, hint = next(slots, ("one too many", Any))
             args.append(self._unpack(name, hint, raw))
         kwargs = {name: self._unpack(name, self._hint(name), raw) for name, raw in call.kwargs.items()}
+        return self.check(tuple(args), kwargs)
+
+    def check(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        """Return arguments that were stored by an earlier start of the app.
+
+        Raises:
+            InvalidArgumentsError: they do not fit the function any more.
+        """
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
             msg = f"the stored arguments do not fit {self._who()} any more: {error}"
             raise InvalidArgumentsError(msg) from None
-        return tuple(args), kwargs
+        return args, kwargs
 
     def _pack(self, name: str, value: object, hint: Any) -> msgspec.Raw:
+        is_same = _is_same if hint is Any else _is_alike
+        data = b""
         try:
             data = self._serializer.dumps(value, hint)
             back = self._serializer.loads(data, hint)
-            same = _is_same(value, back) if hint is Any else _is_alike(value, back)
+            if is_same(value, back):
+                return self._raw(data)
+            reason = _in_words(*_culprit(value, back, is_same), is_annotated=hint is not Any)
         except Exception as error:
-            msg = f"cannot store the argument {name!r} of {self._who()}: {error}; use durable=False, or another type"
+            number = _not_finite(value) if data and self._serializer.is_json else None
+            reason = f"{in_words(error)}; {_OTHERWISE}" if number is None else _no_number(number)
+            msg = f"cannot store the argument {name!r} of {self._who()}: {reason}"
             raise InvalidArgumentsError(msg) from error
-        if not same:
-            remedy = "annotate the parameter with its type" if hint is Any else "pass a value of the annotated type"
-            msg = (
-                f"cannot store the argument {name!r} of {self._who()}: "
-                f"a {type(value).__name__} would come back as {type(back).__name__}, or with other contents; {remedy}"
-            )
-            raise InvalidArgumentsError(msg)
-        return msgspec.Raw(data if self._serializer.is_json else b'"' + base64.b64encode(data) + b'"')
+        msg = f"cannot store the argument {name!r} of {self._who()}: {reason}"
+        raise InvalidArgumentsError(msg)
+
+    def _raw(self, data: bytes) -> msgspec.Raw:
+        if not self._serializer.is_json:
+            return msgspec.Raw(b'"' + base64.b64encode(data) + b'"')
+        if type(self._serializer) is not JSONSerializer:  # whose word alone it is that this can stand in a row
+            msgspec.json.decode(data)
+        return msgspec.Raw(data)
 
     def _unpack(self, name: str, hint: Any, raw: msgspec.Raw) -> object:
         try:
             data = bytes(raw) if self._serializer.is_json else base64.b64decode(bytes(raw)[1:-1])
             return self._serializer.loads(data, hint)
         except Exception as error:
-            msg = f"the stored argument {name!r} does not fit {self._who()} any more: {error}"
+            msg = f"the stored argument {name!r} does not fit {self._who()} any more: {in_words(error)}"
             raise InvalidArgumentsError(msg) from error
 
     def _who(self) -> str:
@@ -177,6 +196,42 @@ def _is_alike(value: Any, back: Any) -> bool:
     return _has_no_equality(type(value)) and _write(value) == _write(back)
 
 
+def _culprit(value: Any, back: Any, is_same: Callable[[Any, Any], bool]) -> tuple[Any, Any]:
+    """Return the innermost part of a value that has not come back as it went, and what has come instead."""
+    pairs = _pairs(value, back) if type(value) is type(back) else None
+    for item, other in pairs or ():
+        if item is not value and not is_same(item, other):
+            return _culprit(item, other, is_same)
+    return value, back
+
+
+def _in_words(value: Any, back: Any, *, is_annotated: bool) -> str:
+    """Return what has become of the culprit, and what to do."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return _no_number(value)
+    if _is_dict(value) and _is_dict(back) and (keys := [key for key in value if key not in back]):
+        return (
+            f"a key would come back as str: {keys[0]!r}; "
+            f"annotate the parameter with the types of its keys, as in dict[{type(keys[0]).__name__}, ...]"
+        )
+    remedy = "pass a value of the annotated type" if is_annotated else "annotate the parameter with its type"
+    if type(value) is type(back):
+        return f"a {type(value).__name__} would come back with other contents; {remedy}"
+    return f"a {type(value).__name__} would come back as {type(back).__name__}; {remedy}"
+
+
+def _no_number(number: float) -> str:
+    return f"JSON has no {number}, however the parameter is annotated; {_OTHERWISE}"
+
+
+def _not_finite(value: Any) -> float | None:
+    """Return a number in a value for which JSON has no word; None if there is none."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else value
+    items: Iterable[Any] = value.values() if _is_dict(value) else value if _is_collection(value) else ()
+    return next((number for item in items if (number := _not_finite(item)) is not None), None)
+
+
 def _has_no_equality(kind: Any) -> bool:
     return kind.__eq__ is object.__eq__
 
@@ -195,6 +250,10 @@ def _pairs(value: Any, back: Any) -> list[tuple[Any, Any]] | None:
 
 def _is_dict(value: object) -> TypeGuard[dict[Any, Any]]:
     return isinstance(value, dict)
+
+
+def _is_collection(value: object) -> TypeGuard[Collection[Any]]:
+    return isinstance(value, list | tuple | set | frozenset)
 
 
 def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:

@@ -107,6 +107,10 @@ class MemoryStorage:
 
     async def close(self) -> None:
         """Give up the ownership; harmless if repeated."""
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Give up the ownership at once; harmless if repeated."""
         if self._rows is not None:
             self._rows.is_open = False
             self._rows = None

@@ -128,3 +128,10 @@ class Storage(Protocol):
     async def close(self) -> None:
         """Give up the ownership; harmless if repeated, or if `open` failed."""
         ...
+
+    def abandon(self) -> None:
+        """Give up at once what the death of the process would end: verbs in progress fail, locks are gone.
+
+        Harmless if the storage is closed.
+        """
+        ...

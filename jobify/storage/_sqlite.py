@@ -8,17 +8,22 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
+from jobify._steps import Step
 from jobify._workers import Lane
+from jobify._zones import seconds_of
 from jobify.exceptions import DuplicateJobError, StorageError
 from jobify.storage import _sqlite_rows as rows
 from jobify.storage._protocol import Host, StoredJob
 
 T = TypeVar("T")
+
+_LONGEST_WAIT = 2_000_000.0
+"""Seconds: SQLite counts them in milliseconds, with 31 bits."""
 
 
 class _Verb(NamedTuple):
@@ -38,7 +43,7 @@ class SQLiteStorage:
         timeout: the seconds to wait for a lock that another process holds on the file.
 
     Raises:
-        ValueError: the path is not that of a file, or a setting is unknown.
+        ValueError: the path is not that of a file, a setting is unknown, or the timeout is no duration.
     """
 
     serialized = True
@@ -49,7 +54,7 @@ class SQLiteStorage:
         path: str | os.PathLike[str] = "jobify.db",
         *,
         synchronous: Literal["full", "normal"] = "full",
-        timeout: float = 5.0,
+        timeout: float | timedelta = 5.0,
     ) -> None:
         if str(path) in ("", ":memory:") or str(path).startswith("file:"):
             msg = (
@@ -61,13 +66,14 @@ class SQLiteStorage:
             raise ValueError(msg)
         self.path = Path(path)
         self._synchronous = synchronous
-        self._timeout = timeout
+        self._timeout = min(seconds_of(timeout, "the timeout of a database"), _LONGEST_WAIT)
         self._lane: Lane | None = None
         self._connection: sqlite3.Connection | None = None
         self._claimed: set[int] = set()
         self._waiting: list[_Verb] = []
-        self._pump: asyncio.Task[None] | None = None
-        self._closer: asyncio.Task[None] | None = None
+        self._writing: list[_Verb] = []
+        self._pump: Step[None] | None = None
+        self._closer: Step[None] | None = None
 
     # Open and close
 
@@ -112,18 +118,30 @@ class SQLiteStorage:
         if self._closer is None:
             if self._lane is None:
                 return
-            self._closer = asyncio.get_running_loop().create_task(self._close(self._lane))
+            self._closer = Step(self._close(self._lane), loop=asyncio.get_running_loop())
         await asyncio.shield(self._closer)
 
     async def _close(self, lane: Lane) -> None:
         pump = self._pump
-        if pump is not None and pump.get_loop() is asyncio.get_running_loop():  # else it will never end
-            await asyncio.wait([pump])
         try:
+            if pump is not None and pump.get_loop() is asyncio.get_running_loop():  # else it will never end
+                await asyncio.wait([pump])
             await lane.run(self._disconnect)
         finally:
             await lane.close()
-            self._lane = self._pump = self._closer = None
+            if self._lane is lane:  # else it was abandoned, and may have been opened again
+                self._lane = self._pump = self._closer = None
+
+    def abandon(self) -> None:
+        """Close the file at once: what is not yet written is not written any more."""
+        lane, verbs = self._lane, [*self._writing, *self._waiting]
+        self._lane = self._pump = self._closer = None
+        self._writing, self._waiting = [], []
+        for verb in verbs:
+            if not verb.answer.get_loop().is_closed():
+                self._fail(verb, RuntimeError("the app was abandoned"))
+        if lane is not None:
+            lane.abandon(self._disconnect)
 
     def _disconnect(self) -> None:
         # On the lane, so behind a connect whose caller did not wait for it.
@@ -179,36 +197,40 @@ class SQLiteStorage:
         verb = _Verb(write, loop.create_future())
         self._waiting.append(verb)
         if self._pump is None:
-            self._pump = loop.create_task(self._write_all(self._lane, self._connection))
+            self._pump = Step(self._write_all(self._lane, self._connection), loop=loop)
         return cast("T", await verb.answer)
 
     async def _write_all(self, lane: Lane, connection: sqlite3.Connection) -> None:
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                await self._write_batch(lane, connection, batch)
+            while self._waiting and self._lane is lane:
+                self._writing, self._waiting = self._waiting, []
+                await self._write_batch(lane, connection, self._writing)
         finally:
-            self._pump = None
+            if self._lane is lane:  # else it was abandoned, and may have been opened again
+                self._pump = None
+                self._writing = []
 
     async def _write_batch(self, lane: Lane, connection: sqlite3.Connection, batch: list[_Verb]) -> None:
         try:
             answers = await lane.run(partial(rows.transact, connection, [verb.write for verb in batch]))
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001  # who asked for it gets it
+            if len(batch) > 1 and not isinstance(error, sqlite3.OperationalError):
+                for verb in batch:  # one of them cannot be written, which is not the fault of the others
+                    await self._write_batch(lane, connection, [verb])
+                return
             for verb in batch:
-                if not verb.answer.done():
-                    verb.answer.set_exception(self._as_storage_error(error))
-                    verb.answer.exception()  # its caller may be gone
-            if not isinstance(error, Exception):
-                raise
+                self._fail(verb, error)
         else:
             for verb, answer in zip(batch, answers, strict=True):
                 if not verb.answer.done():
                     verb.answer.set_result(answer)
 
-    def _as_storage_error(self, error: BaseException) -> StorageError:
-        failure = StorageError(f"cannot write to {str(self.path)!r}: {error}")
-        failure.__cause__ = error
-        return failure
+    def _fail(self, verb: _Verb, error: BaseException) -> None:
+        if not verb.answer.done():
+            failure = StorageError(f"cannot write to {str(self.path)!r}: {error}")
+            failure.__cause__ = error
+            verb.answer.set_exception(failure)
+            verb.answer.exception()  # its caller may be gone
 
     def __repr__(self) -> str:
         return f"SQLiteStorage({str(self.path)!r})"

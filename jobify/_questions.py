@@ -1,0 +1,137 @@
+"""What can be asked of an app: its jobs, how it is, and to be told what happens in it."""
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from jobify._clock import Timeout
+from jobify._health import Health
+from jobify._job import Job
+from jobify._registry import TaskRegistry
+from jobify._run import JobStatus
+from jobify._scheduler import Scheduler
+from jobify._stream import Listener, Stream
+from jobify._task import Task
+from jobify._zones import seconds_of
+from jobify.serializers import Serializer
+
+
+class AppState(StrEnum):
+    """Where an app is in its life."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+
+
+class Questions(TaskRegistry):
+    """The part of an app that answers; who starts and stops it is `Jobify`.
+
+    Args:
+        serializer: turns the arguments of jobs into bytes.
+    """
+
+    def __init__(self, serializer: Serializer) -> None:
+        super().__init__(serializer)
+        self._stream = Stream()
+        self._state = AppState.STOPPED
+        self._scheduler: Scheduler | None = None
+
+    @abstractmethod
+    def _running(self, what: str, /) -> Scheduler:
+        """Return the scheduler, to do what `what` says.
+
+        Raises:
+            ApplicationStateError: the app does not run, or on another event loop.
+        """
+
+    async def get_job(self, job_id: str) -> Job[Any] | None:
+        """Return the job of an id; None if there is none, or if it has finished.
+
+        Raises:
+            ApplicationStateError: the app does not run.
+        """
+        return await self._running("look for a job").find(job_id)
+
+    async def jobs(
+        self, *, task: Task[..., Any, Any] | str | None = None, status: JobStatus | None = None
+    ) -> list[Job[Any]]:
+        """Return the jobs that are not finished, in the order in which they were scheduled.
+
+        Args:
+            task: only those of this task, or of the task of this name.
+            status: only those that have it.
+
+        Raises:
+            ApplicationStateError: the app does not run.
+        """
+        self._running("list the jobs")
+        return self._select(task.name if isinstance(task, Task) else task, status)
+
+    async def wait_all(self, *, timeout: float | timedelta | None = None) -> None:  # noqa: ASYNC109  # on our own clock
+        """Return when no one-time job is left, those counted that are scheduled meanwhile.
+
+        Not waited for are recurring jobs, jobs that are held, and those whose run somebody has cut short from
+        outside: they wait for the next start.
+
+        Raises:
+            TimeoutError: that took longer than `timeout` seconds.
+            ApplicationStateError: the app does not run, or was stopped meanwhile.
+        """
+        scheduler = self._running("wait for the jobs")
+        if timeout is None:
+            await scheduler.wait_all()
+            return
+        seconds = seconds_of(timeout, "timeout")
+        async with Timeout(scheduler.clock, seconds) as limit:
+            await scheduler.wait_all()
+        if limit.expired:
+            msg = f"not all one-time jobs ended within {seconds:g} s"
+            raise TimeoutError(msg)
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with every `Transition` and every `Skipped` from now on, over all starts.
+
+        Listeners are plain functions, called in the order of their subscription, on the event loop.
+        One that raises is logged, and harms nobody.
+
+        Returns:
+            What ends the subscription.
+
+        Raises:
+            TypeError: `listener` is no plain function.
+        """
+        if not callable(listener) or inspect.iscoroutinefunction(listener):
+            msg = f"cannot tell {listener!r} what happens: give a plain function, for nobody would await another"
+            raise TypeError(msg)
+        return self._stream.subscribe(listener)
+
+    def local_jobs(self) -> list[Job[Any]]:
+        """Return the unfinished jobs that this process holds, without a look into the storage.
+
+        In the order in which they were scheduled; none if the app does not run. For tests and tools: what the
+        storage knows beyond that, `jobs` tells.
+        """
+        return self._select(None, None)
+
+    def _select(self, task: str | None, status: JobStatus | None) -> list[Job[Any]]:
+        if self._scheduler is None:
+            return []
+        entries = self._scheduler.ledger.in_order()
+        return [entry.handle() for entry in entries if task in (None, entry.task) and status in (None, entry.status)]
+
+    def health(self) -> Health:
+        """Return how the app is; to be asked at any time."""
+        scheduler = self._scheduler
+        entries = scheduler.ledger.in_order() if scheduler is not None else []
+        return Health(
+            state=self._state,
+            storage_error=scheduler.keeper.error if scheduler is not None else None,
+            scheduled=sum(entry.status is JobStatus.SCHEDULED for entry in entries),
+            running=sum(entry.status is JobStatus.RUNNING for entry in entries),
+            held={entry.id: entry.held for entry in entries if entry.held is not None},
+        )

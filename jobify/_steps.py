@@ -1,0 +1,46 @@
+"""Tasks of our own that are carried to their end: a write and what follows from it, a stop."""
+
+import asyncio
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Step(asyncio.Task[T]):
+    """A task that no cancellation cuts in two.
+
+    `asyncio.run` cancels all tasks of its loop at the end of a program. A write would then be done or not, and nobody
+    would know; so a step goes on. What may take long in it is a pause, and that ends at once.
+
+    Attributes:
+        hurried: whether somebody wanted it to end.
+        pausing: what its pause, if it makes one, waits for.
+    """
+
+    hurried = False
+    pausing: asyncio.Future[None] | None = None
+
+    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002  # it is not passed on
+        """Take note, and go on."""
+        self.hurried = True
+        if self.pausing is not None and not self.pausing.done():
+            self.pausing.set_result(None)
+        return False
+
+    def abandon(self) -> None:
+        """Cut the step in two: it is of no interest any more what becomes of it."""
+        super().cancel()
+
+
+async def pause(over: asyncio.Future[None]) -> None:
+    """Return when `over` is resolved, or somebody wants the running step to end."""
+    task = asyncio.current_task()
+    if isinstance(task, Step):
+        task.pausing = over
+    await over
+
+
+def is_hurried() -> bool:
+    """Whether somebody wants the running step to end."""
+    task = asyncio.current_task()
+    return isinstance(task, Step) and task.hurried
