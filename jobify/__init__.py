@@ -1,17 +1,19 @@
 """jobify: the job scheduler for asyncio that can be tested like a pure function."""
 
 from jobify._app import Jobify
+from jobify._calendar import CalendarInterval
 from jobify._clock import Alarm, Clock, SystemClock, to_nanoseconds
 from jobify._cron import Cron
+from jobify._dst import DstRule
 from jobify._health import Health
 from jobify._job import Job
+from jobify._recurrence import AnyOf, Every, Recurrence
 from jobify._retry import Retry
 from jobify._run import JobStatus, Run
 from jobify._runtime import Runtime, StartedApp, SystemRuntime
 from jobify._spec import RunMode
 from jobify._stream import Event, Listener, Skipped, Transition
 from jobify._task import Schedule, Task
-from jobify._triggers import Every
 from jobify._workers import Lane, Workers
 from jobify.exceptions import (
     ApplicationStateError,
@@ -32,9 +34,12 @@ from jobify.exceptions import (
 
 __all__ = [
     "Alarm",
+    "AnyOf",
     "ApplicationStateError",
+    "CalendarInterval",
     "Clock",
     "Cron",
+    "DstRule",
     "DuplicateJobError",
     "DuplicateTaskError",
     "Event",
@@ -53,6 +58,7 @@ __all__ = [
     "JobifyError",
     "Lane",
     "Listener",
+    "Recurrence",
     "Retry",
     "Run",
     "RunMode",

@@ -12,8 +12,9 @@ from jobify._executor import Outcome
 from jobify._log import logger
 from jobify._misfire import Stretch, skipped_between
 from jobify._records import Due, Entry, due_at, due_in
+from jobify._recurrence import Every
 from jobify._run import JobStatus, Run
-from jobify._triggers import Every, Trigger
+from jobify._triggers import Trigger
 from jobify._zones import check_calendar, shown_in
 from jobify.exceptions import InvalidScheduleError
 
@@ -72,6 +73,8 @@ def _next_due(entry: Entry, trigger: Trigger, clock: Clock, tz: tzinfo) -> Due |
     try:
         if isinstance(trigger, Every):
             due = _next_interval(trigger.seconds, entry.nominal, now, to_nanoseconds(clock.monotonic()))
+            if trigger.end_date is not None and due.exec_at > trigger.end_date:
+                return None
         else:
             due = due_at(trigger.next_after(max(now, entry.scheduled_for), tz))
         check_calendar(due.exec_at, tz)

@@ -12,13 +12,16 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Protocol, Self
 
+from jobify._alarm_book import AlarmBook
+from jobify._alarms import LOOK_AGAIN
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _EXACT = 1_000_000
 """Seconds below which a float times 1e9 is nearest to the nanosecond that was meant."""
 
-LOOK_AGAIN = 30.0
-"""Seconds within which a step of the wall clock is noticed by a `SystemClock`."""
+_EARLY = 0.001
+"""Seconds to wait at least, after a timer of a loop that came early."""
 
 
 class Alarm(Protocol):
@@ -55,7 +58,18 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The clock of production: the time of the running event loop, the wall clock of the machine."""
+    """The clock of production: the time of the running event loop, the wall clock of the machine.
+
+    On Linux the alarms of a loop are rung by one timer descriptor for each of the two: microseconds late,
+    not up to a millisecond, and told at once when the wall clock is stepped. Elsewhere, and on loops that cannot have
+    them, they are timers of the loop.
+    """
+
+    _book = AlarmBook()
+
+    def __init__(self, *, _book: AlarmBook | None = None) -> None:
+        if _book is not None:  # else that of the class: a subclass need not call this
+            self._book = _book
 
     def now(self) -> datetime:
         """Return the wall clock of the machine: aware, in UTC."""
@@ -67,15 +81,41 @@ class SystemClock:
 
     def call_at(self, when: float, callback: Callable[[], object]) -> Alarm:
         """Call `callback` once, when the time of the running event loop reaches `when`."""
-        return asyncio.get_running_loop().call_at(when, callback)
+        loop = asyncio.get_running_loop()
+        alarms = self._book.monotonic(loop)
+        return _LoopAlarm(loop, when, callback) if alarms is None else alarms.add(when, callback)
 
     def call_at_wall(self, when: datetime, callback: Callable[[], object]) -> Alarm:
         """Call `callback` once the wall clock reaches `when`, or was stepped meanwhile.
 
-        The loop's own timers know nothing of steps, so a long wait is cut into pieces of
-        `LOOK_AGAIN` seconds: a step is noticed within that time.
+        Linux tells of a step at once. Elsewhere, and for a subclass that reads another wall clock, a long
+        wait is cut into pieces of `LOOK_AGAIN` seconds: a step is noticed within that time.
         """
-        return _WallAlarm(self, when, callback)
+        is_machines = getattr(self.now, "__func__", None) is SystemClock.now
+        alarms = self._book.wall(asyncio.get_running_loop()) if is_machines else None
+        return _WallAlarm(self, when, callback) if alarms is None else alarms.add(wall_nanoseconds(when), callback)
+
+
+class _LoopAlarm:
+    """A timer of the loop, which may come early by the grain of its clock; then it is set again."""
+
+    __slots__ = ("_callback", "_loop", "_timer", "_when")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, when: float, callback: Callable[[], object]) -> None:
+        self._loop = loop
+        self._when = when
+        self._callback = callback
+        self._timer = loop.call_at(when, self._ring)
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+    def _ring(self) -> None:
+        now = self._loop.time()
+        if now < self._when:
+            self._timer = self._loop.call_at(max(self._when, now + _EARLY), self._ring)
+        else:
+            self._callback()
 
 
 class _WallAlarm:

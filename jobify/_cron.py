@@ -1,146 +1,158 @@
-"""Cron expressions. croniter reads the fields; the limits, the guarantees and the errors are ours. Pure."""
+"""Cron expressions: the times of day, the days, and the recurrence that is made of them. Pure."""
 
-import re
-import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, tzinfo
+from array import array
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import Any
+from itertools import product
+from typing import Self, Unpack
 
-from jobify._limits import Limits
-from jobify._zones import aware_utc, zone_name, zone_of
+from jobify._days import Days, days_of
+from jobify._dst import DstRule, dst_rule_of, first_instant_after
+from jobify._fields import HOUR, LONGEST, MINUTE, SECOND, has_hash, read_fields, values_of
+from jobify._limits import LimitOptions
+from jobify._recurrence import Recurrence
+from jobify._zones import zone_name, zone_of
 from jobify.exceptions import InvalidScheduleError
 
-_LONGEST = 256
-_FIELDS = 5
-_ALIASES = frozenset({"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"})
-_RANDOM = re.compile(r"(?:^|[\s,/-])[rh]", re.IGNORECASE)  # no name of a month or day begins so
-_SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)
-_ERRORS = (ValueError, OverflowError, TypeError, AttributeError, KeyError, IndexError)
-"""What croniter raises for an expression that it cannot read; its own errors are among the first."""
-_HORIZON = 8
-"""Years without a match after which an expression counts as one that never fires.
-
-The longest regular gap of the calendar, eight years, lies between the leap days around 1900 and 2100.
-"""
+_LAST_DAY = date.max.toordinal()
 
 
 @dataclass(frozen=True, init=False)
-class Cron(Limits):
-    """A recurrence by a cron expression: minute, hour, day of month, month, day of week.
+class Cron(Recurrence):
+    """A recurrence by a cron expression.
+
+    The order of the fields: five are minute, hour, day-of-month, month, day-of-week; six are second and
+    these five; seven are second, these five, and year (1970 to 2099).
+
+    A field is `*`, a value, a range `a-b` (`fri-mon` wraps), a list `a,b`, or one of these with a step `/n`.
+    Months and days of the week have names (`jan`, `mon`); Sunday is 0 and 7. Day-of-month knows `L`, the last
+    day, and `15W`, the working day nearest to the 15th; day-of-week knows `mon#2`, the second Monday, and `L5`,
+    the last Friday. Where day-of-month and day-of-week are both given, either is enough; where one of them
+    begins with `*`, both must match (as Vixie cron has it). `H`, `H(a-b)`, `H/n` and `H(a-b)/n` stand for values
+    that are drawn by the id of the job, always the same, so that many jobs spread over the hours. The aliases
+    are `@hourly`, `@daily`, `@midnight`, `@weekly`, `@monthly`, `@yearly`, `@annually`.
 
     Args:
-        expression: five fields, or an alias such as `@daily`.
+        expression: the fields, or an alias; at most 256 characters.
         tz: the zone whose wall clock it follows; that of the app by default.
-        max_runs: after how many runs it ends; None for never.
-        max_failures: after how many failed runs in a row it ends; None for never.
-        args: the positional arguments of a declared recurrence.
-        kwargs: its keyword arguments.
+        dst: what becomes of a fixed time of day that a change of the clocks takes away, or repeats.
+        limits: `start_date` and `end_date`, aware datetimes between which, both included, its times are;
+            `max_runs`, after how many runs it ends, and `max_failures`, after how many failed ones in a row, None
+            for never; `args` and `kwargs`, what a declared recurrence calls its task with.
+
+    Attributes:
+        drawn_for: the id of the job whose `H` it has; None as long as it is bound to none, or has no `H`.
 
     Raises:
-        InvalidScheduleError: the expression cannot be read or never fires, the zone is unknown, or a
-            limit cannot be used.
+        InvalidScheduleError: the expression cannot be read or never fires, the zone or the rule is unknown, or
+            a limit cannot be used.
     """
 
     expression: str = ""
     tz: tzinfo | None = None
+    dst: DstRule = DstRule.VIXIE
+    drawn_for: str | None = field(default=None, init=False)
 
-    def __init__(  # each is a keyword with a default
+    def __init__(
         self,
         expression: str,
         *,
         tz: tzinfo | str | None = None,
-        max_runs: int | None = None,
-        max_failures: int | None = 10,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        dst: DstRule | str = DstRule.VIXIE,
+        **limits: Unpack[LimitOptions],
     ) -> None:
-        super().__init__(
-            max_runs=max_runs, max_failures=max_failures, args=args, kwargs={} if kwargs is None else kwargs
-        )
+        super().__init__(**limits)
         zone = zone_of(tz, "the zone of a cron") if tz is not None else None
         if zone is not None:
             zone_name(zone)
-        object.__setattr__(self, "expression", expression)
+        _read(expression)
+        object.__setattr__(self, "expression", " ".join(expression.split()))
         object.__setattr__(self, "tz", zone)
-        _check(expression)
+        object.__setattr__(self, "dst", dst_rule_of(dst))
+        object.__setattr__(self, "drawn_for", None)
 
-    def in_zone(self, tz: tzinfo) -> "Cron":
+    def in_zone(self, tz: tzinfo) -> Self:
         """Return the same recurrence, in a zone of its own if it has none."""
-        return self if self.tz is not None else replace(self, tz=tz)
+        return self._but(tz=tz) if self.tz is None else self
 
-    def next_after(self, moment: datetime, tz: tzinfo = UTC) -> datetime:
-        """Return the first matching time strictly after an aware datetime, in UTC.
-
-        Args:
-            moment: the datetime.
-            tz: the zone, if the recurrence has none of its own.
+    def bound_to(self, job_id: str) -> Self:
+        """Return the same recurrence with each `H` drawn for a job; what is stored of it keeps the `H`.
 
         Raises:
-            InvalidScheduleError: there is none in the years that a calendar knows, or `moment` is naive.
+            InvalidScheduleError: what is drawn never fires.
         """
-        return _next(self.expression, self.tz or tz, aware_utc(moment, "moment"))
+        if not has_hash(self.expression):
+            return self
+        _read(self.expression, job_id)
+        return self._but(drawn_for=job_id)
+
+    def _first_after(self, moment: datetime, tz: tzinfo, /) -> datetime | None:
+        if self.drawn_for is None and has_hash(self.expression):
+            msg = (
+                f"cannot tell the times of the cron expression {self.expression!r}: its H is drawn by the id of the "
+                "job; ask cron.bound_to(job_id)"
+            )
+            raise InvalidScheduleError(msg)
+        return first_instant_after(_times(self.expression, self.drawn_for or ""), moment, self.tz or tz, self.dst)
+
+    def _zone(self, tz: tzinfo) -> tzinfo:
+        return self.tz or tz
+
+    def __str__(self) -> str:
+        return f"cron {self.expression!r}"
 
 
-class _Engine:
-    """croniter on one expression in one zone: making it costs more than asking it."""
+class _Times:
+    """All wall times of an expression: the minutes of a matching day, the seconds of a minute, and the days."""
 
-    def __init__(self, expression: str, tz: tzinfo) -> None:
-        from croniter import croniter  # noqa: PLC0415  # 70 ms, which a program without crons need not pay
+    def __init__(self, expression: str, job_id: str) -> None:
+        fields = read_fields(expression, job_id)
+        hours, minutes = values_of(HOUR, fields.hour), values_of(MINUTE, fields.minute)
+        self.is_rhythm = fields.is_rhythm
+        self.days: Days = days_of(fields.day, fields.month, fields.weekday, fields.year)
+        self._minutes = array("H", (60 * hour + minute for hour, minute in product(hours, minutes)))
+        self._seconds = values_of(SECOND, fields.second)
+        self._first = timedelta(minutes=self._minutes[0], seconds=self._seconds[0])
 
-        start = _SOME_DAY.astimezone(tz)  # given, for its default would read the time
-        self._cron: croniter = croniter(expression, start, max_years_between_matches=_HORIZON)
-        self._lock = threading.Lock()  # it remembers where it stands
-
-    def next_after(self, moment: datetime, tz: tzinfo) -> datetime:
-        with self._lock:
-            self._cron.set_current(moment.astimezone(tz), force=True)
-            found: datetime = self._cron.get_next(datetime)
-            # In a repeated hour it may stand still or go back; all is compared in UTC.
-            while found.astimezone(UTC) <= moment:
-                found = self._cron.get_next(datetime)
-        return found.astimezone(UTC)
-
-
-_engine = lru_cache(maxsize=1024)(_Engine)
-
-
-def _next(expression: str, tz: tzinfo, moment: datetime) -> datetime:
-    try:
-        return _engine(expression, tz).next_after(moment, tz)
-    except _ERRORS as error:
-        msg = f"the cron expression {expression!r} has no time after {moment.isoformat()}: {error}"
-        raise InvalidScheduleError(msg) from error
+    def after(self, local: datetime, /) -> datetime | None:
+        """Return the first of them strictly after a naive datetime; None if there is none."""
+        today = local.toordinal()
+        day = self.days.on_or_after(today)
+        if day == today:
+            minutes = self._minutes
+            minute = 60 * local.hour + local.minute
+            index = bisect_left(minutes, minute)
+            if index < len(minutes) and minutes[index] == minute:
+                second = bisect_right(self._seconds, local.second)
+                if second < len(self._seconds):
+                    return local.replace(second=self._seconds[second], microsecond=0)
+                index += 1
+            if index < len(minutes):
+                hour, minute = divmod(minutes[index], 60)
+                return local.replace(hour=hour, minute=minute, second=self._seconds[0], microsecond=0)
+            day = self.days.on_or_after(today + 1) if today < _LAST_DAY else None
+        return datetime.fromordinal(day) + self._first if day is not None else None
 
 
-def _check(expression: str) -> None:
-    if (reason := _form_error(expression) or _meaning_error(expression)) is not None:
-        shown = f"{expression[:40]}…" if isinstance(expression, str) and len(expression) > _LONGEST else expression  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
-        msg = f"cannot use the cron expression {shown!r}: {reason}"
+_times = lru_cache(maxsize=4096)(_Times)
+
+
+def _read(expression: str, job_id: str = "") -> None:
+    """See to it that an expression can be read, and fires.
+
+    Raises:
+        InvalidScheduleError: it cannot, or does not.
+    """
+    reason = "it is not a str"
+    if isinstance(expression, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
+        try:
+            reason = "" if _times(expression, job_id).days.ever_match() else "it never fires: no day matches it"
+        except ValueError as error:
+            reason = str(error)
+    if reason:
+        shown = repr(expression)
+        shown = shown if len(shown) <= LONGEST else f"{shown[:40]}…"
+        msg = f"cannot use the cron expression {shown}: {reason}"
         raise InvalidScheduleError(msg)
-
-
-def _form_error(expression: str) -> str | None:
-    if not isinstance(expression, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
-        return "it is not a str"
-    if len(expression) > _LONGEST:
-        return f"it is longer than {_LONGEST} characters"
-    if expression.startswith("@"):
-        return None if expression.lower() in _ALIASES else f"the aliases are {', '.join(sorted(_ALIASES))}"
-    if (fields := len(expression.split())) != _FIELDS:
-        return f"it has {fields} fields, not 5: minute, hour, day of month, month, day of week"
-    # croniter would draw anew each time that it reads an R: a restart would move the job.
-    return "it has a field that is drawn at random" if _RANDOM.search(expression) else None
-
-
-def _meaning_error(expression: str) -> str | None:
-    try:
-        engine = _engine(expression, UTC)
-    except _ERRORS as error:
-        return str(error)
-    try:
-        engine.next_after(_SOME_DAY, UTC)
-    except _ERRORS:
-        return f"it never fires: no time within {_HORIZON} years matches it"
-    return None

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
-from jobify._triggers import Every, Trigger
+from jobify._recurrence import Every
+from jobify._triggers import Trigger
 from jobify.exceptions import InvalidScheduleError
 
 
@@ -41,7 +42,8 @@ def catch_up(trigger: Trigger, first: datetime, now: datetime, tz: tzinfo) -> tu
     """
     if isinstance(trigger, Every):
         interval = timedelta(seconds=trigger.seconds)
-        more = (now - first) // interval
+        until = min(now, trigger.end_date) if trigger.end_date is not None else now
+        more = max((until - first) // interval, 0)
         last = first + more * interval
         return last, Stretch(first, last - interval, more) if more else None
     last, skipped = first, None

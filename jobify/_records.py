@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from jobify._clock import Clock, to_nanoseconds, wall_nanoseconds
 from jobify._cron import Cron
 from jobify._job import JobState, Owner
+from jobify._recurrence import Every
 from jobify._spec import TaskSpec
 from jobify._triggers import Trigger, trigger_from_text, trigger_to_text
 from jobify._zones import check_calendar
@@ -196,18 +197,21 @@ def new_entry(order: Order, job_id: str, *, owner: Owner, clock: Clock, tz: tzin
         InvalidScheduleError: the recurrence has no time that is still to come.
     """
     now = clock.now()
-    trigger = order.trigger.in_zone(tz) if isinstance(order.trigger, Cron) else order.trigger
+    trigger = order.trigger.in_zone(tz).bound_to(job_id) if order.trigger is not None else None
     entry = Entry(job_id, order.spec.name, owner=owner, tz=tz, exec_at=now, trigger=trigger)
     entry.spec = order.spec
     entry.args = order.args
     entry.kwargs = order.kwargs
     entry.declared = order.declared
-    if isinstance(trigger, Cron):
+    if isinstance(trigger, Every):
+        first = trigger.next_after(now)
+        due = due_in((first - now).total_seconds(), clock)._replace(exec_at=first)
+    elif trigger is not None:
         due = due_at(trigger.next_after(now, tz))
     elif order.at is not None:
         due = due_at(order.at)
     else:
-        due = due_in(trigger.seconds if trigger is not None else order.delay or 0.0, clock)
+        due = due_in(order.delay or 0.0, clock)
     check_calendar(due.exec_at, tz)
     entry.wait_until(due)
     entry.nominal = entry.due
@@ -263,7 +267,7 @@ def from_row(row: StoredJob, spec: TaskSpec | None, *, owner: Owner, clock: Cloc
     Raises:
         InvalidScheduleError: the recurrence cannot be read.
     """
-    trigger = trigger_from_text(row.trigger) if row.trigger is not None else None
+    trigger = trigger_from_text(row.trigger).bound_to(row.id) if row.trigger is not None else None
     entry = Entry(row.id, row.task, owner=owner, tz=tz, exec_at=row.exec_at, trigger=trigger)
     entry.spec = spec
     entry.row = row.number

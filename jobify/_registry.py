@@ -9,10 +9,11 @@ from typing import Any, ParamSpec, Protocol, TypeVar, overload
 from jobify._cron import Cron
 from jobify._job import Job
 from jobify._records import Order
+from jobify._recurrence import Every
 from jobify._retry import Retry
 from jobify._spec import RunMode, TaskOptions, TaskSpec, make_spec
 from jobify._task import Task
-from jobify._triggers import Every, Trigger
+from jobify._triggers import Trigger
 from jobify.exceptions import DuplicateTaskError, TaskDefinitionError
 from jobify.serializers import Serializer
 

@@ -8,8 +8,8 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, final
 from jobify._cron import Cron
 from jobify._job import Job
 from jobify._records import Order
+from jobify._recurrence import Every
 from jobify._spec import RunMode, TaskSpec
-from jobify._triggers import Every
 from jobify._zones import aware_utc, seconds_of
 from jobify.exceptions import InvalidArgumentsError, InvalidScheduleError
 

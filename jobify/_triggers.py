@@ -1,84 +1,30 @@
-"""Recurrences: what they are, when they are due next, and how they are stored. Pure."""
+"""Recurrences as they are stored: each as a text that is always the same for the same recurrence. Pure."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, time
 from typing import Any
 
+from jobify._calendar import CalendarInterval
 from jobify._cron import Cron
-from jobify._limits import Limits
-from jobify._zones import aware_utc, seconds_of, zone_name
+from jobify._dst import DstRule
+from jobify._recurrence import AnyOf, Every, Recurrence
+from jobify._zones import zone_name
 from jobify.exceptions import InvalidScheduleError
 
+Trigger = Cron | Every | CalendarInterval | AnyOf
 
-@dataclass(frozen=True, init=False)
-class Every(Limits):
-    """A recurrence by an interval, without drift: the times are whole intervals apart.
-
-    Args:
-        interval: seconds or a timedelta; at least a microsecond.
-        max_runs: after how many runs it ends; None for never.
-        max_failures: after how many failed runs in a row it ends; None for never.
-        args: the positional arguments of a declared recurrence.
-        kwargs: its keyword arguments.
-
-    Raises:
-        InvalidScheduleError: the interval or a limit cannot be used.
-    """
-
-    seconds: float = 0.0
-
-    def __init__(
-        self,
-        interval: float | timedelta,
-        *,
-        max_runs: int | None = None,
-        max_failures: int | None = 10,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(
-            max_runs=max_runs, max_failures=max_failures, args=args, kwargs={} if kwargs is None else kwargs
-        )
-        seconds = seconds_of(interval, "an interval")
-        object.__setattr__(self, "seconds", seconds)
-        if not self.interval:
-            msg = f"cannot use {interval!r} as an interval: it must be at least a microsecond"
-            raise InvalidScheduleError(msg)
-
-    @property
-    def interval(self) -> timedelta:
-        """The interval, in whole microseconds."""
-        return timedelta(seconds=self.seconds)
-
-    def next_after(self, moment: datetime, *, last: datetime) -> datetime:
-        """Return the first time strictly after `moment` that is whole intervals after `last`; in UTC.
-
-        Raises:
-            InvalidScheduleError: there is none before the year 10000, or a datetime is naive.
-        """
-        moment, last = aware_utc(moment, "moment"), aware_utc(last, "last")
-        intervals = max((moment - last) // self.interval + 1, 1)
-        try:
-            return last + intervals * self.interval
-        except OverflowError:
-            msg = f"an interval of {self.seconds:g} s has no time after {moment.isoformat()} before the year 10000"
-            raise InvalidScheduleError(msg) from None
-
-
-Trigger = Cron | Every
+_LONGEST = 1000
+"""Characters of a text that an error repeats."""
+_UNITS = ("years", "months", "weeks", "days")
 
 
 def trigger_to_text(trigger: Trigger) -> str:
-    """Return a recurrence as the text that is stored; its arguments are stored as those of the job."""
-    what: dict[str, Any] = {"max_failures": trigger.max_failures, "max_runs": trigger.max_runs}
-    if isinstance(trigger, Cron):
-        what["cron"] = trigger.expression
-        what["tz"] = zone_name(trigger.tz) if trigger.tz is not None else None
-    else:
-        what["every"] = trigger.seconds
-    return json.dumps(what, sort_keys=True, separators=(",", ":"))
+    """Return a recurrence as the text that is stored; its arguments are stored as those of the job.
+
+    What was added to recurrences later is in the text only where it is not the default, so that the text of an
+    unchanged recurrence stays the same when the library is renewed.
+    """
+    return json.dumps(_written(trigger), sort_keys=True, separators=(",", ":"))
 
 
 def trigger_from_text(text: str) -> Trigger:
@@ -88,11 +34,51 @@ def trigger_from_text(text: str) -> Trigger:
         InvalidScheduleError: it is not the text of a recurrence that can be used.
     """
     try:
-        what = json.loads(text)
-        limits = {"max_failures": what.pop("max_failures"), "max_runs": what.pop("max_runs")}
-        if "cron" in what:
-            return Cron(what.pop("cron"), tz=what.pop("tz"), **limits, **what)
-        return Every(what.pop("every"), **limits, **what)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        msg = f"cannot read {text!r} as a recurrence: {error!r}"
+        return _read(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+        msg = f"cannot read {shown!r} as a recurrence: {error!r}"
         raise InvalidScheduleError(msg) from error
+
+
+def _written(trigger: Recurrence) -> dict[str, Any]:
+    what: dict[str, Any] = {"max_failures": trigger.max_failures, "max_runs": trigger.max_runs}
+    for name in ("start_date", "end_date"):
+        moment: datetime | None = getattr(trigger, name)
+        if moment is not None:
+            what[name] = moment.isoformat()
+    if isinstance(trigger, Every):
+        return what | {"every": trigger.seconds}
+    if isinstance(trigger, AnyOf):
+        return what | {"any_of": [_written(member) for member in trigger.triggers]}
+    assert isinstance(trigger, Cron | CalendarInterval)  # noqa: S101  # there are no others
+    what["tz"] = zone_name(trigger.tz) if trigger.tz is not None else None
+    if trigger.dst is not DstRule.VIXIE:
+        what["dst"] = str(trigger.dst)
+    if isinstance(trigger, Cron):
+        return what | {"cron": trigger.expression}
+    units = {unit: number for unit in _UNITS if (number := getattr(trigger, unit))}
+    return what | units | {"at": trigger.at.isoformat(), "calendar": trigger.first_day.isoformat()}
+
+
+def _read(what: dict[str, Any]) -> Trigger:
+    what = dict(what)
+    limits: dict[str, Any] = {"max_failures": what.pop("max_failures"), "max_runs": what.pop("max_runs")}
+    for name in ("start_date", "end_date"):
+        if name in what:
+            limits[name] = datetime.fromisoformat(what.pop(name))
+    if "every" in what:
+        return Every(what.pop("every"), **limits, **_known(what))
+    if "any_of" in what:
+        return AnyOf(*map(_read, what.pop("any_of")), **limits, **_known(what))
+    if "cron" in what:
+        return Cron(what.pop("cron"), **limits, **_known(what, "tz", "dst"))
+    first_day, at = date.fromisoformat(what.pop("calendar")), time.fromisoformat(what.pop("at"))
+    return CalendarInterval(first_day=first_day, at=at, **limits, **_known(what, "tz", "dst", *_UNITS))
+
+
+def _known(what: dict[str, Any], *names: str) -> dict[str, Any]:
+    if unknown := sorted(what.keys() - set(names)):
+        msg = f"this version does not know its {', '.join(map(repr, unknown))}"
+        raise ValueError(msg)
+    return what

@@ -42,6 +42,8 @@ def aware_utc(moment: datetime, what: str) -> datetime:
     if not isinstance(moment, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
         msg = f"cannot use {moment!r} as {what}: give an aware datetime"
         raise InvalidScheduleError(msg)
+    if moment.tzinfo is UTC:  # as it is nearly always inside the library
+        return moment
     if moment.utcoffset() is None:
         msg = (
             f"cannot use {moment!r} as {what}: it is naive; "

@@ -4,6 +4,8 @@ A `python` block of `README.md` and of `docs/` is a program of its own; below th
 `<!-- continues -->` it goes on where the block before it has ended. One that has a test is collected by
 pytest, any other is run as a script. What is not to be run is a `console` or a `text` block.
 
+Below `<!-- prints -->` stands a `text` block with what the program before it prints, to the letter.
+
 Pytest is given options for a program below `<!-- passes with OPTIONS -->`. Below `<!-- fails with OPTIONS -->` stands
 one whose tests pass as they are, and fail with these options.
 """
@@ -41,6 +43,7 @@ filterwarnings = error
 """
 
 CONTINUES = "<!-- continues -->"
+PRINTS = "<!-- prints -->"
 OPTIONS = re.compile(r"<!-- (passes|fails) with (.+) -->")
 FENCE = re.compile(r"\s*(`{3,}|~{3,})(.*)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -61,13 +64,14 @@ class Program(NamedTuple):
     """One or more blocks of a page; each line of the source has the number that it has in the page.
 
     Its tests are run with the options of pytest in `passes_with`; with those in `fails_with`, if there are any, some
-    of them fail.
+    of them fail. A script prints what `prints` says, or anything if that is None.
     """
 
     start: int
     source: str
     passes_with: tuple[str, ...] = ()
     fails_with: tuple[str, ...] = ()
+    prints: str | None = None
 
     @property
     def is_test(self) -> bool:
@@ -105,6 +109,8 @@ def programs(page: Path) -> list[Program]:
     """Return the programs of a page."""
     found: list[Program] = []
     for language, start, lines, above in blocks(page):
+        if above == PRINTS:
+            found[-1] = found[-1]._replace(prints="\n".join(lines) + "\n")
         if language != "python":
             continue
         before = found.pop() if above == CONTINUES and found else Program(start, "")
@@ -208,6 +214,8 @@ def test_every_other_block_is_a_program_that_ends(page: Path, tmp_path: Path) ->
         outputs = {module: process.communicate(timeout=PATIENCE)[0] for module, process in running.items()}
     failures = [outputs[module] for module, process in running.items() if process.returncode]
     assert not failures, "\n".join(failures)
+    for module, program in found.items():
+        assert program.prints in (None, outputs[module]), module
 
 
 @pytest.mark.parametrize("page", EVERY_PAGE, ids=name)
@@ -216,7 +224,7 @@ def test_every_block_says_what_it_is(page: Path) -> None:
     for block in blocks(page):
         assert block.language in ("python", "console", "text"), f"{name(page)}:{block.start}"
         if block.above.startswith("<!--"):
-            assert block.above == CONTINUES or OPTIONS.fullmatch(block.above), f"{name(page)}:{block.start}"
+            assert block.above in (CONTINUES, PRINTS) or OPTIONS.fullmatch(block.above), f"{name(page)}:{block.start}"
 
 
 @pytest.mark.parametrize("page", EVERY_PAGE, ids=name)

@@ -14,7 +14,7 @@ import jobify_testing
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted([*(ROOT / "jobify").rglob("*.py"), *(ROOT / "jobify_testing").rglob("*.py")])
-CLOCKWORK = {"_clock.py", "_timerfd.py", "_heap.py"}
+CLOCKWORK = {"_alarm_book.py", "_alarms.py", "_clock.py", "_timerfd.py"}
 """The modules of jobify that read time and set the timers of a loop."""
 
 TIMERS = {"call_at", "call_later", "sleep", "wait_for", "timeout", "timeout_at"}
