@@ -27,6 +27,10 @@ class Owner(Protocol):
         """See `Job.due_in`."""
         ...
 
+    def check_loop(self, what: str, /) -> None:
+        """Raise `ApplicationStateError` if the running event loop is not that of the app."""
+        ...
+
 
 class JobState:
     """What is true of a job right now: written by its scheduler, read through its handle.
@@ -256,6 +260,7 @@ class Job(Generic[T_co]):
             return self._state.last_run
         if self._state.left:
             raise ApplicationStateError(self._state.left)
+        self._state.owner.check_loop(f"wait for job {self._state.id!r}")
         waiter = self._state.wait()
         try:
             return await waiter
@@ -292,6 +297,7 @@ class Job(Generic[T_co]):
             return False
         if self._state.left:
             raise ApplicationStateError(self._state.left)
+        self._state.owner.check_loop(f"cancel job {self._state.id!r}")
         return await self._state.owner.cancel(self._state)
 
     def __repr__(self) -> str:

@@ -36,6 +36,7 @@ class Scheduler:
         self.ledger = Ledger(clock, stream, runtime.place)
         self.runner = Runner(settings, runtime, clock, self.keeper, self.ledger)
         self._runtime = runtime
+        self._loop = asyncio.get_running_loop()
         self._stopping = False
         self._stopped = False
 
@@ -175,6 +176,19 @@ class Scheduler:
                 raise
         finally:
             entry.forget(waiter)
+
+    def check_loop(self, what: str) -> None:
+        """See to it that the running event loop is that of the app.
+
+        Raises:
+            ApplicationStateError: it is not.
+        """
+        if asyncio.get_running_loop() is not self._loop:
+            msg = (
+                f"cannot {what}: its app runs on another event loop; do it there, "
+                "from a thread by asyncio.run_coroutine_threadsafe"
+            )
+            raise ApplicationStateError(msg)
 
     def due_in(self, state: JobState) -> timedelta:
         """See `Job.due_in`."""

@@ -257,7 +257,9 @@ class Turn(Generic[T]):
 
 
 def _raisable(error: BaseException) -> BaseException:
-    """Return what a future accepts: a `StopIteration` would end the coroutine that awaits it."""
+    """Return what a future accepts and its waiter expects: a `StopIteration` would end the coroutine that awaits it."""
+    if type(error) is concurrent.futures.CancelledError:
+        return asyncio.CancelledError(*error.args)  # as asyncio does
     if isinstance(error, StopIteration):
         wrapped = RuntimeError("the call in a thread raised StopIteration")
         wrapped.__cause__ = error

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -388,9 +389,9 @@ async def test_a_task_may_be_registered_while_the_app_starts(storage: Storage, v
     await app.stop()
 
 
-async def test_a_stop_of_an_app_that_lost_its_loop_is_harmless(virtual_clock: VirtualClock) -> None:
+async def test_a_stop_of_an_app_that_lost_its_loop_is_harmless(virtual_clock: VirtualClock, tmp_path: Path) -> None:
     """After its event loop was closed under it, an app is stopped: using it is refused, a stop has nothing to do."""
-    app = Jobify(storage=SQLiteStorage("jobs.db"))
+    app = Jobify(storage=SQLiteStorage(tmp_path / "jobs.db"))
 
     @app.task
     async def nothing() -> None: ...

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobify import JobFailedError, Jobify, JobStatus, RunMode, SystemRuntime, Task, WorkerError
+from jobify import ApplicationStateError, JobFailedError, Jobify, JobStatus, RunMode, SystemRuntime, Task, WorkerError
 from jobify.storage import MemoryStorage
 from jobify_testing import TransitionLog, VirtualClock, VirtualTimeWarning
 
@@ -246,3 +246,25 @@ async def test_workers_are_used_again_after_their_close() -> None:
     with pytest.raises(LookupError):
         await workers.run_in_thread(lambda: empty["x"])
     await workers.close()
+
+
+async def test_a_job_is_used_on_the_loop_of_its_app(virtual_clock: VirtualClock) -> None:
+    """Waiting or cancelling on another event loop is refused, with the way that works from a thread."""
+    app = Jobify(storage=MemoryStorage())
+
+    @app.task
+    async def work() -> str:
+        return "done"
+
+    async with app:
+        job = await work.schedule().delay(60)
+        for use in (job.wait, job.cancel):
+            with pytest.raises(
+                ApplicationStateError, match=r"runs on another event loop; do it there, from a thread by"
+            ):
+                await asyncio.to_thread(asyncio.run, use())
+        loop = asyncio.get_running_loop()
+        run = await asyncio.to_thread(lambda: asyncio.run_coroutine_threadsafe(job.wait(), loop).result())
+        assert run is not None
+        assert run.result() == "done"
+    assert virtual_clock.monotonic() == 60

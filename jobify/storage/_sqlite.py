@@ -91,19 +91,21 @@ class SQLiteStorage:
         self._lane = host.workers.open_lane(f"jobify {self.path.name}")
         self._claimed = set()
         try:
-            await self._lane.run(partial(self._connect, path))
+            # A file in the place of the one asked for is that of a test: no loss of power is of interest there.
+            synchronous = self._synchronous if path == self.path else "off"
+            await self._lane.run(partial(self._connect, path, synchronous))
         except BaseException:
             await self.close()
             raise
 
-    def _connect(self, path: Path) -> None:
+    def _connect(self, path: Path, synchronous: str) -> None:
         if not path.parent.is_dir():
             msg = f"cannot open {str(path)!r}: there is no folder {str(path.parent)!r}; make it first"
             raise StorageError(msg)
         connection: sqlite3.Connection | None = None
         try:
             connection = sqlite3.connect(path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
-            rows.prepare(connection, synchronous=self._synchronous)
+            rows.prepare(connection, synchronous=synchronous)
         except BaseException as error:
             if connection is not None:
                 connection.close()
