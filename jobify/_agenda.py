@@ -119,7 +119,7 @@ class Agenda:
         if axis is self._wall:
             return due <= wall_nanoseconds(self._clock.now())
         # The very expression that the alarm is set with: else a rounding could ring it for ever.
-        return due / 1e9 <= self._clock.monotonic()
+        return due / 1_000_000_000 <= self._clock.monotonic()
 
     def _take(self, axis: _Axis) -> list[Entry]:
         taken: list[Entry] = []
@@ -144,7 +144,7 @@ class Agenda:
         if axis is self._wall:
             axis.alarm = self._clock.call_at_wall(wall_datetime(due), ring)
         else:
-            axis.alarm = self._clock.call_at(due / 1e9, ring)
+            axis.alarm = self._clock.call_at(due / 1_000_000_000, ring)
         axis.alarm_due = due
 
 

@@ -123,6 +123,9 @@ class Jobify(Questions):
             if number == self._start_number:
                 await asyncio.shield(self._close(runtime, number))
             raise
+        if number != self._start_number:  # a listener has abandoned it
+            msg = "cannot start the app: it was abandoned meanwhile"
+            raise ApplicationStateError(msg)
         self._scheduler = scheduler
         self._runtime = runtime
         self._state = AppState.RUNNING

@@ -1,6 +1,7 @@
 """The way of the scheduler to its storage: nothing is cut in two, nothing is given up too early."""
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
@@ -34,6 +35,7 @@ class Keeper:
         self._pauses: dict[asyncio.Future[None], Alarm] = {}
         self._closing = False
         self._abandoned = False
+        self._context = contextvars.copy_context()
 
     async def whole(self, step: Coroutine[Any, Any, T], *, stored: bool, job_id: str | None = None) -> T:
         """Return what `step` returns; a caller that is cancelled does not stop it half-way.
@@ -43,7 +45,8 @@ class Keeper:
         """
         if not stored or self.storage.immediate:
             return await step
-        task = Step(step, loop=asyncio.get_running_loop())
+        # Not in the context of the caller: a step belongs to the app, whoever asked for it.
+        task = Step(step, loop=asyncio.get_running_loop(), context=self._context.copy())
         self._steps.add(task)
         if job_id is not None:
             self._busy[job_id] = task

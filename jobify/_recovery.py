@@ -63,6 +63,14 @@ async def _declare(scheduler: Scheduler, spec: TaskSpec, rows: dict[str, StoredJ
             and stored.declared
         ):
             return None
+        if stored.task != spec.name:
+            logger.error(
+                "the declared recurrence of %r does not begin: a job of task %r has its id; it begins at the next "
+                "start at which that job is over",
+                spec.name,
+                stored.task,
+            )
+            return None
         del rows[spec.name]
         logger.info("the declared recurrence of %r has changed: its next time is %s", spec.name, entry.exec_at)
     if spec.durable:

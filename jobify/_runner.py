@@ -87,11 +87,21 @@ class Runner:
             outcome = await self._executor.attempt(spec, entry.id, entry.args, entry.kwargs)
             if self._over:
                 return  # too late: the job was put back, and belongs to the next start
-            if outcome.error is None or not (entry.cut or task.was_interrupted()):
+            if not self._was_cut_short(entry, task, outcome):
                 entry.run_task = None
                 await self._keeper.whole(self._conclude(entry, outcome), stored=bool(entry.row))
         except Exception:  # noqa: BLE001  # the log has it, and `_leave` puts the job back
             logger.exception("job %r is put back: jobify itself failed", entry.id)
+
+    def _was_cut_short(self, entry: Entry, task: RunTask, outcome: Outcome) -> bool:
+        """Whether an attempt ended because somebody outside wanted that.
+
+        A body that raises an error of its own has failed, also if a cancellation led to it: libraries make their
+        timeouts so, and not all of them take their request back.
+        """
+        if outcome.error is None:
+            return False
+        return entry.cut or (isinstance(outcome.error, asyncio.CancelledError) and task.was_interrupted())
 
     def _can_unpack(self, entry: Entry) -> bool:
         """Read the arguments of a restored job; hold it, and keep its row, if they do not fit its task."""
@@ -181,10 +191,21 @@ class Runner:
         if self._over:  # the app has let go of the job meanwhile
             raise asyncio.CancelledError
 
+    async def _is_given_up(self, entry: Entry) -> bool:
+        """Whether a job has no future, when who cancels or replaces it has had its way with the storage.
+
+        That may have begun while the end of its run was written: the row is theirs until then.
+        """
+        if entry.given_up:
+            await self._keeper.others(entry.id)
+            if self._over:
+                raise asyncio.CancelledError
+        return entry.given_up is not None
+
     async def _back_off(self, entry: Entry, due: Due, outcome: Outcome) -> bool:
         """Let a job wait for its next attempt; return whether it may still have one."""
         await self._write(entry, row_in_backoff(entry, due) if entry.row else None)
-        if entry.given_up:
+        if await self._is_given_up(entry):
             return False
         entry.wait_until(due)
         self._ledger.move(entry, JobStatus.SCHEDULED, error=outcome.error, reason="retry")
@@ -199,7 +220,7 @@ class Runner:
         if entry.row and after.following is not None:
             row = row_after_run(entry, after.following, failures=after.failures)
         await self._write(entry, row)
-        if entry.given_up:  # while that was written
+        if await self._is_given_up(entry):
             after = aftermath(entry, outcome, self._clock, tz)
         entry.last_run = ended_run(entry, outcome, self._clock, tz)
         self._ledger.move(entry, outcome.status, error=outcome.error)

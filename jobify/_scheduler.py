@@ -127,7 +127,7 @@ class Scheduler:
     def _restore(self, entry: Entry, old: Entry | None) -> None:
         del self.ledger.entries[entry.id]
         entry.finish()
-        if old is not None:
+        if old is not None and not old.done:
             self.ledger.entries[old.id] = old
             self.runner.stand_up(old)
 

@@ -47,7 +47,7 @@ def assert_scheduled(
         if (
             job.task == task.name
             and job_id in (None, job.id)
-            and moment in (None, job.exec_at)
+            and moment in (None, job.exec_at.astimezone(UTC))
             and remaining in (None, job.due_in())
             and wanted in (None, _arguments_of(job))
         ):

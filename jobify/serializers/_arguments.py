@@ -8,6 +8,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
 import msgspec
@@ -187,6 +188,8 @@ def _is_alike(value: Any, back: Any) -> bool:
     """Whether a value of a declared type has come back as it went."""
     if value == back:
         return True
+    if isinstance(value, datetime) and isinstance(back, datetime):
+        return _is_same_instant(value, back)
     if type(value) is not type(back):
         return False
     pairs = _pairs(value, back)
@@ -194,6 +197,13 @@ def _is_alike(value: Any, back: Any) -> bool:
         return all(_is_alike(item, other) for item, other in pairs)
     # A class that does not say what equal means is judged by its fields.
     return _has_no_equality(type(value)) and _write(value) == _write(back)
+
+
+def _is_same_instant(value: datetime, back: datetime) -> bool:
+    """Whether two aware datetimes are one instant; `==` denies it where a time comes twice or not at all (PEP 495)."""
+    if value.utcoffset() is None or back.utcoffset() is None:
+        return False
+    return value.astimezone(UTC) == back.astimezone(UTC)
 
 
 def _culprit(value: Any, back: Any, is_same: Callable[[Any, Any], bool]) -> tuple[Any, Any]:

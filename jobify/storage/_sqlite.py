@@ -5,6 +5,7 @@ conversion of rows are in `_sqlite_rows`; here is who calls them, when, and what
 """
 
 import asyncio
+import contextvars
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -199,7 +200,7 @@ class SQLiteStorage:
         verb = _Verb(write, loop.create_future())
         self._waiting.append(verb)
         if self._pump is None:
-            self._pump = Step(self._write_all(self._lane, self._connection), loop=loop)
+            self._pump = Step(self._write_all(self._lane, self._connection), loop=loop, context=contextvars.Context())
         return cast("T", await verb.answer)
 
     async def _write_all(self, lane: Lane, connection: sqlite3.Connection) -> None:
