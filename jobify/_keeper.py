@@ -58,7 +58,7 @@ class Keeper:
             if not task.cancelled():
                 task.exception()  # its caller may be gone
 
-        task.add_done_callback(let_go)
+        task.add_done_callback(let_go, context=self._context)
         return await asyncio.shield(task)
 
     async def others(self, job_id: str) -> None:

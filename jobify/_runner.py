@@ -75,7 +75,7 @@ class Runner:
             task.line_up(due, self._last)
             self._last = entry.run_task = task
             self._runs[task] = entry
-            task.add_done_callback(self._leave)
+            task.add_done_callback(self._leave, context=self._context)
 
     async def _run(self, entry: Entry) -> None:
         task, spec = entry.run_task, entry.spec

@@ -28,5 +28,5 @@ async def crash(app: Jobify) -> None:
         msg = f"cannot crash {app!r} on {loop!r}: only a virtual loop can stop its tasks from going on"
         raise VirtualTimeError(msg)
     attempts = app.abandon()
-    loop.bury(loop.jobify_runtime.owner_of(app), attempts)
+    loop.bury(loop.jobify_runtime.owners_of(app), attempts)
     await asyncio.sleep(0)

@@ -195,9 +195,9 @@ class Engine(NetworkLoop):
 
     # What belongs to a program that was killed
 
-    def bury(self, owner: object, attempts: Iterable[asyncio.Task[Any]]) -> None:
-        """Give nothing that belongs to `owner` any further step, nor its calls in threads."""
-        if owner is not None:
+    def bury(self, owners: Iterable[object], attempts: Iterable[asyncio.Task[Any]]) -> None:
+        """Give nothing that belongs to one of `owners` any further step, nor its calls in threads."""
+        for owner in owners:
             self._dead.add(owner)
             self.pool.abandon(owner)
             self.cut_off(owner)
@@ -220,7 +220,8 @@ class Engine(NetworkLoop):
         self._dead.clear()
         self._buried.clear()
         for task in buried:
-            task.cancel()
+            end: Callable[[], object] = getattr(task, "abandon", task.cancel)  # some do not let themselves be cancelled
+            end()
 
     def living_tasks(self) -> set[asyncio.Task[Any]]:
         """Return the tasks of this loop that may still go on."""

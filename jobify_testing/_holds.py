@@ -153,11 +153,18 @@ class Holds:
             try:
                 run()
             finally:
-                del thread.run  # the instance's own, set below
+                vars(thread).pop("run", None)  # the instance's own, set below
                 with contextlib.suppress(RuntimeError):  # the loop is closed
                     self.host.call_soon_threadsafe(self._thread_ended, thread, token)
 
         thread.run = run_and_tell  # type: ignore[method-assign]  # the one place that is always passed at the end
+
+    def thread_starts_not(self, thread: threading.Thread) -> None:
+        """Take note that a thread did not start after all."""
+        token = self._threads.pop(thread, None)
+        if token is not None:
+            self.release(token)
+            vars(thread).pop("run", None)
 
     def _thread_ended(self, thread: threading.Thread, token: object) -> None:
         if self._threads.get(thread) is token:  # else it has been given the next call
@@ -260,8 +267,13 @@ def _set_hooks() -> None:
     start, shutdown = threading.Thread.start, concurrent.futures.ThreadPoolExecutor.shutdown
 
     def start_noted(thread: threading.Thread) -> None:
-        _noting[-1].thread_starts(thread)
-        start(thread)
+        noting = _noting[-1]
+        noting.thread_starts(thread)
+        try:
+            start(thread)
+        except RuntimeError:  # it was started before, or there can be no more threads
+            noting.thread_starts_not(thread)
+            raise
 
     _replace(threading.Thread, "start", start_noted)
     for pool in (concurrent.futures.ThreadPoolExecutor, concurrent.futures.process.ProcessPoolExecutor):

@@ -32,9 +32,20 @@ def describe_task(task: asyncio.Task[Any]) -> str:
     origin = getattr(task, "virtual_origin", None)
     made = f", made at {origin}" if origin is not None else ""
     awaited = describe_awaited(getattr(task, "_fut_waiter", None))
-    return (
-        f"  task {task.get_name()!r} of {coroutine.__qualname__}{made}, is at {place}, in {inner}, and awaits {awaited}"
-    )
+    return f"  task {task.get_name()!r} of {_name_of(coroutine)}{made}, is at {place}, in {inner}, and awaits {awaited}"
+
+
+def _name_of(thing: Any) -> str:
+    """Return the name of a function or coroutine, which anybody's need not have."""
+    name = getattr(thing, "__qualname__", None)
+    return name if isinstance(name, str) else _shown(thing)
+
+
+def _shown(thing: object) -> str:
+    try:
+        return repr(thing)
+    except Exception as error:  # noqa: BLE001  # it may be anybody's; a report is not to fail by it
+        return f"<{type(thing).__name__}, whose repr raises {type(error).__name__}>"
 
 
 def _own_frame(frames: list[FrameType]) -> FrameType:
@@ -54,7 +65,7 @@ def describe_awaited(future: Any) -> str:
     children: Any = getattr(future, "_children", None)  # of asyncio.gather
     if children:
         return " and ".join(describe_awaited(child) for child in children if not child.done())
-    return repr(future)
+    return _shown(future)
 
 
 def _steps(awaited: Any) -> Iterator[tuple[str, FrameType]]:
@@ -63,7 +74,7 @@ def _steps(awaited: Any) -> Iterator[tuple[str, FrameType]]:
         for kind in ("cr", "gi", "ag"):
             frame: FrameType | None = getattr(awaited, f"{kind}_frame", None)
             if frame is not None:
-                yield awaited.__qualname__, frame
+                yield _name_of(awaited), frame
                 awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
                 break
         else:
@@ -118,7 +129,7 @@ def _name(function: Any) -> str:
     if isinstance(function, partial):
         return _name(function.func)
     module = getattr(function, "__module__", None) or ""
-    return f"{module}.{getattr(function, '__qualname__', repr(function))}".lstrip(".")
+    return f"{module}.{_name_of(function)}".lstrip(".")
 
 
 class Histogram:

@@ -36,4 +36,7 @@ def run(main: Coroutine[Any, Any, T], *, options: VirtualOptions | None = None, 
         loop = runner.get_loop()
         assert isinstance(loop, VirtualLoop)  # noqa: S101  # made on the line above
         with wall_follows(loop.jobify_runtime.clock):
-            return runner.run(main)
+            try:
+                return runner.run(main)
+            finally:
+                loop.thaw()

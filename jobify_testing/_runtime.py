@@ -51,7 +51,7 @@ class VirtualRuntime:
         self._memories: dict[int, tuple[object, object]] = {}
         self._numbers = itertools.count(1)
         self._started: StartedApp | None = None
-        self._owners: dict[StartedApp, object] = {}
+        self._owners: dict[StartedApp, list[object]] = {}
         self._tasks_before: frozenset[asyncio.Task[Any]] = frozenset()
         self.workers: Workers = self._make_workers()
 
@@ -137,15 +137,17 @@ class VirtualRuntime:
     def app_started(self, app: StartedApp) -> None:
         """Have the transitions of the app logged."""
         self.transitions.listen(app)
-        self._started, self._owners[app] = app, object()
+        self._started = app
+        self._owners.setdefault(app, []).append(object())
 
     def run_context(self) -> contextvars.Context:
         """Return a context that says to which start of an app a run, and all that it makes, belongs."""
-        return context_of(self.owner_of(self._started))
+        owners = self.owners_of(self._started) if self._started is not None else []
+        return context_of(owners[-1] if owners else None)
 
-    def owner_of(self, app: StartedApp | None) -> object | None:
-        """Return what stands for the last start of an app; None if it did not start in this world."""
-        return self._owners.get(app) if app is not None else None
+    def owners_of(self, app: StartedApp) -> list[object]:
+        """Return what stands for the starts of an app, one after the other."""
+        return self._owners.get(app, [])
 
     # What the hands of the test ask
 

@@ -1,6 +1,7 @@
 """The two clocks of a virtual loop, as the scheduler asks them, and the wall clock of the process."""
 
 import contextlib
+import contextvars
 import os
 import time
 import warnings
@@ -30,7 +31,7 @@ class _WallAlarm:
         pending[self] = None
 
     def arm(self, loop: Engine, when: int) -> None:
-        self._timer = loop.call_at_nanoseconds(when, self.ring)
+        self._timer = loop.call_at_nanoseconds(when, self.ring, (), contextvars.Context())
 
     def ring(self) -> None:
         if self in self._pending:
@@ -78,7 +79,8 @@ class TwoClocks:
 
     def call_at(self, when: float, callback: Callable[[], object]) -> Alarm:
         """Call `callback` once, when `monotonic()` reaches `when`."""
-        return self._loop.call_at(when, callback)
+        # In a context of its own: who set the alarm may be of another app, and die with it.
+        return self._loop.call_at(when, callback, context=contextvars.Context())
 
     def call_at_wall(self, when: datetime, callback: Callable[[], object]) -> Alarm:
         """Call `callback` once, when `now()` reaches `when`, or when the wall clock is stepped: look again."""

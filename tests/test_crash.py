@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Coroutine
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from jobify import ApplicationStateError, Jobify, JobStatus, StorageError, Task
+from jobify import ApplicationStateError, Job, Jobify, JobStatus, StorageError, Task
 from jobify.storage import SQLiteStorage
-from jobify_testing import TransitionLog, VirtualClock, VirtualTimeError, crash
+from jobify_testing import TransitionLog, VirtualClock, VirtualTimeError, crash, run
 
 
 async def test_waiting_jobs_survive_a_crash(app: Jobify, virtual_clock: VirtualClock) -> None:
@@ -250,3 +251,93 @@ def test_a_crash_needs_a_virtual_loop() -> None:
     """Nobody can keep the tasks of a real loop from going on."""
     with pytest.raises(VirtualTimeError, match="only a virtual loop"):
         asyncio.run(crash(Jobify()))
+
+
+async def test_other_apps_live_on(virtual_clock: VirtualClock) -> None:
+    """A job of the dead app has scheduled a job of another one: that runs, and so do all that come later."""
+    dying, living = Jobify(storage=SQLiteStorage("dying.db")), Jobify(storage=SQLiteStorage("living.db"))
+    ran: list[float] = []
+
+    @living.task
+    async def remind() -> None:
+        ran.append(virtual_clock.monotonic())
+
+    @dying.task
+    async def shop() -> None:
+        await remind.schedule().delay(60)
+        await remind.schedule().at(virtual_clock.now() + timedelta(seconds=70))
+
+    async with living:
+        await dying.start()
+        await (await shop.push()).wait()
+        await crash(dying)
+        await remind.schedule().delay(80)
+        await virtual_clock.advance(90)
+        assert ran == [60, 70, 80]
+
+
+@pytest.mark.parametrize("turns", range(1, 9))
+async def test_a_call_that_waits_for_the_dead_is_told(virtual_clock: VirtualClock, turns: int) -> None:
+    """A test that asks for an id which a dying job is just scheduling gets an answer or an error, and does not hang."""
+    app = Jobify(storage=SQLiteStorage("jobs.db"))
+
+    @app.task
+    async def nothing() -> None: ...
+
+    @app.task
+    async def work() -> None:
+        await nothing.schedule().delay(60, job_id="x", replace=True)
+
+    await app.start()
+    await work.push()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    calls = [
+        asyncio.create_task(app.get_job("x")),
+        asyncio.create_task(nothing.schedule().delay(60, job_id="x", replace=True)),
+    ]
+    await asyncio.sleep(0)
+    await crash(app)
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(result is None or isinstance(result, Job | StorageError | ApplicationStateError) for result in results)
+
+
+async def test_what_an_earlier_start_has_left_behind_is_dead_too(app: Jobify, virtual_clock: VirtualClock) -> None:
+    """A task that a job left behind before a graceful stop gets no step after the crash of the next start."""
+    beats: list[float] = []
+    kept: list[asyncio.Task[None]] = []
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(1)
+            beats.append(virtual_clock.monotonic())
+
+    @app.task
+    async def leave() -> None:
+        kept.append(asyncio.create_task(beat()))
+
+    async with app:
+        await (await leave.push()).wait()
+    await app.start()
+    await virtual_clock.advance(2)
+    await crash(app)
+    await virtual_clock.advance(10)
+    assert beats == [1, 2]
+
+
+def test_a_program_may_end_with_a_crash() -> None:
+    """`run` returns what a program returns that has crashed its app in the middle of a run."""
+    app = Jobify(storage=SQLiteStorage("jobs.db"))
+
+    @app.task
+    async def work() -> None:
+        await asyncio.sleep(60)
+
+    async def main() -> str:
+        await app.start()
+        await work.push()
+        await asyncio.sleep(5)
+        await crash(app)
+        return "returned"
+
+    assert run(main()) == "returned"

@@ -1,6 +1,7 @@
 """Tests that would hang: each ends, says why, and lets finalizers run."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -147,3 +148,36 @@ async def test_turns_are_counted_at_one_instant_only(virtual_clock: object) -> N
             await asyncio.sleep(0)
         await asyncio.sleep(1)
     assert asyncio.get_running_loop().time() == 3
+
+
+class Hostile(asyncio.Future[None]):
+    """A future that cannot be shown."""
+
+    def __repr__(self) -> str:
+        """Fail."""
+        msg = "no"
+        raise ValueError(msg)
+
+
+def test_a_report_gets_along_with_what_cannot_be_shown() -> None:
+    """A future whose repr raises is named by its type; the deadlock is still the error."""
+
+    async def main() -> None:
+        await Hostile()
+
+    with pytest.raises(VirtualDeadlockError, match="Hostile, whose repr raises ValueError"):
+        run(main())
+
+
+def test_a_thread_that_does_not_start_holds_nothing() -> None:
+    """A thread that is started a second time is the error that it always was, and time goes on."""
+
+    async def main() -> None:
+        thread = threading.Thread(target=str)
+        thread.start()
+        thread.join()
+        with pytest.raises(RuntimeError, match="once"):
+            thread.start()
+        await asyncio.sleep(3600)
+
+    run(main(), options=VirtualOptions(patience=5))
