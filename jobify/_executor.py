@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from jobify._clock import Clock, Timeout
 from jobify._run import JobStatus
 from jobify._spec import RunMode, TaskSpec
+from jobify._words import is_a
 from jobify._workers import ProcessCall, Workers
 from jobify.exceptions import JobTimeoutError
 
@@ -90,7 +91,7 @@ class Executor:
             outcome = await self._call(spec, args, kwargs)
         if timeout.expired and outcome.error is not None:
             error = JobTimeoutError(job_id, spec.timeout)
-            if not isinstance(outcome.error, asyncio.CancelledError):
+            if not is_a(outcome.error, asyncio.CancelledError):
                 error.__cause__ = outcome.error
             return Outcome(JobStatus.TIMEOUT, None, error)
         return outcome
@@ -110,7 +111,7 @@ class Executor:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            if isinstance(error, GeneratorExit) and asyncio.current_task(loop) is not task:
+            if is_a(error, GeneratorExit) and asyncio.current_task(loop) is not task:
                 raise  # the coroutine is being thrown away
             return Outcome(JobStatus.FAILED, None, error)
         return Outcome(JobStatus.SUCCESS, value, None)

@@ -61,16 +61,21 @@ class ProcessCall:
 def _why_not_portable(value: object) -> str | None:
     """Return why a value cannot cross to another process; None if it can."""
     try:
-        pickle.loads(pickle.dumps(value))  # noqa: S301  # our own bytes
-    except Exception as error:  # noqa: BLE001  # user code
+        back = pickle.loads(pickle.dumps(value))  # noqa: S301  # our own bytes
+    except BaseException as error:  # noqa: BLE001  # user code, which may even want to end the program
         return in_words(error)
+    if issubclass(type(value), BaseException) and not issubclass(type(back), BaseException):
+        return f"it would come back as {type(back).__name__}, which is no exception"
     return None
 
 
 def _portable_error(error: BaseException) -> BaseException:
     if _why_not_portable(error) is None:
         return error
-    text = "".join(traceback.format_exception(error))
+    try:
+        text = "".join(traceback.format_exception(error))
+    except BaseException:  # noqa: BLE001  # the same
+        text = in_words(error)
     return WorkerError(f"{type(error).__name__}, which cannot be sent between processes:\n{text}")
 
 
@@ -108,7 +113,7 @@ class Processes:
             raise WorkerError(msg)
         from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415  # slow to load, and rarely needed
 
-        pool = self._idle.pop() if self._idle else self._new_pool()
+        pool = self._take_pool()
         self._busy.add(pool)
         try:
             future: Future[T] = await self._run_in_thread(partial(pool.submit, call))
@@ -127,6 +132,15 @@ class Processes:
         self._idle.append(pool)
         return value
 
+    def _take_pool(self) -> "ProcessPoolExecutor":
+        """Return an idle pool whose process lives, else a new one: who was killed meanwhile is to fail no call."""
+        while self._idle:
+            pool = self._idle.pop()
+            if all(process.is_alive() for process in _processes_of(pool)):
+                return pool
+            self._discard(pool)
+        return self._new_pool()
+
     def _new_pool(self) -> "ProcessPoolExecutor":
         from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415  # slow to load, and rarely needed
         from multiprocessing import get_context  # noqa: PLC0415  # the same
@@ -137,8 +151,7 @@ class Processes:
     def _discard(self, pool: "ProcessPoolExecutor") -> None:
         """Kill the process of a pool, and forget the pool."""
         self._busy.discard(pool)
-        processes: Mapping[int, Any] = pool._processes or {}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # public from 3.14 only: kill_workers
-        for process in list(processes.values()):
+        for process in _processes_of(pool):
             process.kill()
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -149,3 +162,8 @@ class Processes:
         while self._idle:
             # Its process sleeps: a wait for it is short, and leaves no zombie.
             await self._run_in_thread(partial(self._idle.pop().shutdown, wait=True))
+
+
+def _processes_of(pool: "ProcessPoolExecutor") -> list[Any]:
+    processes: Mapping[int, Any] = pool._processes or {}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # public from 3.14 only: kill_workers
+    return list(processes.values())

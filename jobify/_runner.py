@@ -20,6 +20,7 @@ from jobify._run import JobStatus
 from jobify._runtime import Runtime
 from jobify._settings import Settings
 from jobify._steps import pause
+from jobify._words import is_a
 from jobify.exceptions import JobifyError
 from jobify.storage import StoredJob
 
@@ -101,7 +102,7 @@ class Runner:
         """
         if outcome.error is None:
             return False
-        return entry.cut or (isinstance(outcome.error, asyncio.CancelledError) and task.was_interrupted())
+        return entry.cut or (is_a(outcome.error, asyncio.CancelledError) and task.was_interrupted())
 
     def _can_unpack(self, entry: Entry) -> bool:
         """Read the arguments of a restored job; hold it, and keep its row, if they do not fit its task."""

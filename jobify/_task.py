@@ -1,6 +1,7 @@
 """A task, and the sentence in which its user says what to do when: `task.schedule(...).delay(5)`."""
 
 import functools
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, final
@@ -13,6 +14,7 @@ from jobify._spec import RunMode, TaskSpec
 from jobify._zones import aware_utc, seconds_of
 from jobify.exceptions import InvalidArgumentsError, InvalidScheduleError
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 P = ParamSpec("P")
 C_co = TypeVar("C_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -150,6 +152,9 @@ class Schedule(Generic[R_co]):
     ) -> Job[R_co]:
         if job_id is not None and (not isinstance(job_id, str) or not job_id):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
             msg = f"cannot schedule {self._spec.name!r}: a job_id is a non-empty str, not {job_id!r}"
+            raise InvalidScheduleError(msg)
+        if job_id is not None and not job_id.isascii() and _SURROGATE.search(job_id):
+            msg = f"cannot schedule {self._spec.name!r}: the job_id {job_id!r} has half of a character, as no text has"
             raise InvalidScheduleError(msg)
         return await self._orderer.order(
             Order(

@@ -6,7 +6,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobify import ApplicationStateError, Event, Jobify, JobStatus, Retry
+from jobify import (
+    ApplicationStateError,
+    Event,
+    InvalidArgumentsError,
+    InvalidScheduleError,
+    JobFailedError,
+    Jobify,
+    JobStatus,
+    Retry,
+)
 from jobify.storage import SQLiteStorage
 from jobify_testing import TransitionLog, VirtualClock, assert_scheduled
 
@@ -146,3 +155,65 @@ async def test_a_time_in_the_repeated_hour_is_found(virtual_clock: VirtualClock)
     async with app:
         job = await work.schedule().at(moment)
         assert assert_scheduled(app, work, at=moment) == job
+
+
+class ClaimsNothingError(Exception):
+    """Does not even say of which class it is."""
+
+    @property  # type: ignore[misc]  # hostile on purpose
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]  # the same
+        """Fail."""
+        msg = "no"
+        raise RuntimeError(msg)
+
+
+class CannotBeShownError(AttributeError):
+    """Ends the program where its traceback is printed."""
+
+    def __str__(self) -> str:
+        """Fail in the worst way."""
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("kind", [ClaimsNothingError, CannotBeShownError])
+async def test_an_exception_that_tells_nothing_is_a_failure_all_the_same(app: Jobify, kind: type[Exception]) -> None:
+    """A job that raises it has failed, `result()` raises `JobFailedError`, and the app goes on."""
+
+    @app.task(durable=False, retry=1)
+    async def work() -> None:
+        raise kind
+
+    async with app:
+        job = await work.push()
+        run = await job.wait()
+        assert run is not None
+        assert run.status is JobStatus.FAILED
+        with pytest.raises(JobFailedError):
+            job.result()
+
+
+async def test_arguments_too_deep_are_refused_by_name(virtual_clock: VirtualClock) -> None:
+    """A value that no recursion gets to the end of is an error that names the parameter."""
+    app = Jobify(storage=SQLiteStorage("jobs.db"))
+
+    @app.task
+    async def work(deep: object) -> None: ...
+
+    deep: list[object] = []
+    for _ in range(2000):
+        deep = [deep]
+    async with app:
+        with pytest.raises(InvalidArgumentsError, match="'deep'"):
+            await work.push(deep)
+
+
+async def test_an_id_that_is_no_text_is_refused_at_the_door(app: Jobify) -> None:
+    """Half of a surrogate pair cannot be stored anywhere; the storage is not said to be ill for it."""
+
+    @app.task
+    async def work() -> None: ...
+
+    async with app:
+        with pytest.raises(InvalidScheduleError, match="half of a character"):
+            await work.schedule().delay(1, job_id="\ud800")
+        assert app.health().ok

@@ -258,11 +258,14 @@ async def test_one_job_that_cannot_be_written_takes_no_other_with_it(virtual_clo
     @app.task
     async def nothing() -> None: ...
 
+    @app.task(name="no text: \ud800")
+    async def unwritable() -> None: ...
+
     async with app:
         await nothing.schedule().delay(10, job_id="old")
-        ids = ["first", "no text: \ud800", "second", "old"]
+        orders = [(nothing, "first"), (unwritable, "bad"), (nothing, "second"), (nothing, "old")]
         results = await asyncio.gather(
-            *(nothing.schedule().delay(10, job_id=job_id) for job_id in ids), return_exceptions=True
+            *(task.schedule().delay(10, job_id=job_id) for task, job_id in orders), return_exceptions=True
         )
         assert [type(result).__name__ for result in results] == ["Job", "StorageError", "Job", "DuplicateJobError"]
         assert [job.id for job in await app.jobs()] == ["old", "first", "second"]

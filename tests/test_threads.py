@@ -1,12 +1,16 @@
 """Functions in threads and processes: on virtual time, and for real."""
 
 import asyncio
+import contextlib
+import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +53,28 @@ def fail_unpicklably() -> None:
 def fail(number: int) -> None:
     """Raise what every process understands."""
     raise LookupError(number)
+
+
+class TurnsToNothingError(Exception):
+    """Comes back as None where it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Ask for something else."""
+        return (gc.collect, ())
+
+
+class EndsTheProgramError(Exception):
+    """Wants to end the program when it is pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Fail in the worst way."""
+        raise SystemExit(3)
+
+
+@processes.task(run_mode=RunMode.PROCESS)
+def fail_deviously(kind: str) -> None:
+    """Raise what is no exception on the other side."""
+    raise TurnsToNothingError if kind == "nothing" else EndsTheProgramError
 
 
 @processes.task(run_mode=RunMode.PROCESS)
@@ -268,3 +294,25 @@ async def test_a_job_is_used_on_the_loop_of_its_app(virtual_clock: VirtualClock)
         assert run is not None
         assert run.result() == "done"
     assert virtual_clock.monotonic() == 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["nothing", "end"])
+async def test_an_exception_that_does_not_survive_the_way_is_a_failure(kind: str) -> None:
+    """Whatever pickling makes of it, a job that raised has failed, and the program goes on."""
+    async with processes:
+        run = await (await fail_deviously.push(kind)).wait()
+    assert run is not None
+    assert run.status is JobStatus.FAILED
+    assert isinstance(run.error, WorkerError)
+
+
+@pytest.mark.slow
+async def test_a_worker_that_was_killed_while_idle_fails_nobody() -> None:
+    """The next process job gets a new process, not the error of a dead one."""
+    async with processes:
+        pid = await (await process_id.push())
+        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):  # it has been reaped already
+            await asyncio.to_thread(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert await (await process_id.push()) != pid

@@ -106,7 +106,7 @@ class ArgumentsCodec:
                 return self._raw(data)
             reason = _in_words(*_culprit(value, back, is_same), is_annotated=hint is not Any)
         except Exception as error:
-            number = _not_finite(value) if data and self._serializer.is_json else None
+            number = _number_without_word(value) if data and self._serializer.is_json else None
             reason = f"{in_words(error)}; {_OTHERWISE}" if number is None else _no_number(number)
             msg = f"cannot store the argument {name!r} of {self._who()}: {reason}"
             raise InvalidArgumentsError(msg) from error
@@ -240,6 +240,13 @@ def _not_finite(value: Any) -> float | None:
         return None if math.isfinite(value) else value
     items: Iterable[Any] = value.values() if _is_dict(value) else value if _is_collection(value) else ()
     return next((number for item in items if (number := _not_finite(item)) is not None), None)
+
+
+def _number_without_word(value: Any) -> float | None:
+    try:
+        return _not_finite(value)
+    except RecursionError:  # it is too deep to be looked through, and that is what is wrong with it
+        return None
 
 
 def _has_no_equality(kind: Any) -> bool:

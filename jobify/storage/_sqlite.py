@@ -230,7 +230,7 @@ class SQLiteStorage:
 
     def _fail(self, verb: _Verb, error: BaseException) -> None:
         if not verb.answer.done():
-            failure = StorageError(f"cannot write to {str(self.path)!r}: {error}")
+            failure = StorageError(f"cannot use {str(self.path)!r}: {error}")
             failure.__cause__ = error
             verb.answer.set_exception(failure)
             verb.answer.exception()  # its caller may be gone
