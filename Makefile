@@ -10,7 +10,7 @@ SOURCES := $(shell find jobify jobify_testing -name '*.py') README.md
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format-check lint types layers coverage lowest nightly clean
+.PHONY: help demo test virtual-day check format-check lint types layers coverage lowest nightly clean
 
 help:
 	@echo "make demo    the main job, against a SQLite file"
@@ -51,7 +51,11 @@ demo: .venv/demo/stamp
 test: .venv/test/stamp
 	.venv/test/bin/python -m pytest -q -n auto
 
-check: test format-check lint types layers lowest coverage
+check: test virtual-day format-check lint types layers lowest coverage
+
+# A cron of every second, for a day: each run at its second, and none too few. `nightly` has a year of it.
+virtual-day: .venv/test/stamp
+	.venv/test/bin/python benchmarks/virtual_year.py --days 1 --cron "* * * * * *"
 
 format-check: .venv/check/stamp
 	.venv/check/bin/ruff format --check .
@@ -80,6 +84,7 @@ endif
 
 nightly: .venv/test/stamp
 	HYPOTHESIS_PROFILE=nightly .venv/test/bin/python -m pytest -q
+	.venv/test/bin/python benchmarks/virtual_year.py --days 365 --cron "* * * * * *"
 
 clean:
 	rm -rf .venv build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -7,12 +7,13 @@ from jobify._cron import Cron
 from jobify._dst import DstRule
 from jobify._health import Health
 from jobify._job import Job
+from jobify._policies import MisfirePolicy, Overlap
 from jobify._recurrence import AnyOf, Every, Recurrence
 from jobify._retry import Retry
 from jobify._run import JobStatus, Run
 from jobify._runtime import Runtime, StartedApp, SystemRuntime
 from jobify._spec import RunMode
-from jobify._stream import Event, Listener, Skipped, Transition
+from jobify._stream import Event, Listener, Moved, Skipped, Transition
 from jobify._task import Schedule, Task
 from jobify._workers import Lane, Workers
 from jobify.exceptions import (
@@ -58,6 +59,9 @@ __all__ = [
     "JobifyError",
     "Lane",
     "Listener",
+    "MisfirePolicy",
+    "Moved",
+    "Overlap",
     "Recurrence",
     "Retry",
     "Run",

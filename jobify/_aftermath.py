@@ -3,20 +3,20 @@
 These functions decide, and change nothing.
 """
 
-from datetime import datetime, timedelta, tzinfo
+from datetime import tzinfo
 from random import Random
 from typing import Any, NamedTuple
 
-from jobify._clock import Clock, to_nanoseconds
+from jobify._clock import Clock
+from jobify._entry import Due, Entry, Next, due_in
 from jobify._executor import Outcome
 from jobify._log import logger
-from jobify._misfire import Stretch, skipped_between
-from jobify._records import Due, Entry, due_at, due_in
-from jobify._recurrence import Every
+from jobify._misfire import Decision, judge_missed, judge_overlap
+from jobify._nominal import Nominal, Times
+from jobify._records import due_of, make_up, times_now
 from jobify._run import JobStatus, Run
 from jobify._triggers import Trigger
 from jobify._zones import check_calendar, shown_in
-from jobify.exceptions import InvalidScheduleError
 
 
 class Aftermath(NamedTuple):
@@ -24,19 +24,21 @@ class Aftermath(NamedTuple):
 
     Attributes:
         failures: how many runs in a row have failed now.
-        following: when the next run is due; None if the job is over.
+        following: the next run; None if the job is over.
+        overlap: what was decided about the times that passed during the run; None if none did.
         last_status: what the status becomes behind that of the run, at the end of the job.
     """
 
     failures: int
-    following: Due | None
-    last_status: JobStatus | None
+    following: Next | None = None
+    overlap: Decision | None = None
+    last_status: JobStatus | None = None
 
 
 def due_of_retry(entry: Entry, outcome: Outcome, clock: Clock, random: Random, tz: tzinfo) -> Due | None:
     """Return when the next attempt of the run is due; None if there is to be none."""
     retry = entry.spec.retry if entry.spec is not None else None
-    if retry is None or outcome.error is None or entry.given_up:
+    if retry is None or outcome.error is None or entry.given_up or entry.overtaken:
         return None
     try:
         if not retry.allows(outcome.error, entry.attempt):
@@ -52,43 +54,59 @@ def due_of_retry(entry: Entry, outcome: Outcome, clock: Clock, random: Random, t
     return due
 
 
-def aftermath(entry: Entry, outcome: Outcome, clock: Clock, tz: tzinfo) -> Aftermath:
+def aftermath(entry: Entry, outcome: Outcome, clock: Clock, random: Random, tz: tzinfo) -> Aftermath:
     """Return what follows when the run of a job has ended."""
     trigger = entry.trigger
     failures = entry.failures + 1 if outcome.error is not None else 0
     if trigger is None:
-        return Aftermath(failures, None, None)
+        return Aftermath(failures)
     if entry.given_up:
-        return Aftermath(failures, None, JobStatus.CANCELLED)
+        return Aftermath(failures, last_status=JobStatus.CANCELLED)
     if trigger.max_failures is not None and failures >= trigger.max_failures:
-        return Aftermath(failures, None, JobStatus.PERMANENTLY_FAILED)
+        return Aftermath(failures, last_status=JobStatus.PERMANENTLY_FAILED)
     if trigger.max_runs is not None and entry.runs + 1 >= trigger.max_runs:
-        return Aftermath(failures, None, None)
-    return Aftermath(failures, _next_due(entry, trigger, clock, tz), None)
+        return Aftermath(failures)
+    following, overlap = after_run(entry, trigger, clock, random, tz)
+    return Aftermath(failures, following, overlap)
 
 
-def _next_due(entry: Entry, trigger: Trigger, clock: Clock, tz: tzinfo) -> Due | None:
-    """Return the next time that is still to come, never one at or before the last; None if there is none."""
-    now = clock.now()
-    try:
-        if isinstance(trigger, Every):
-            due = _next_interval(trigger.seconds, entry.nominal, now, to_nanoseconds(clock.monotonic()))
-            if trigger.end_date is not None and due.exec_at > trigger.end_date:
-                return None
+def after_run(
+    entry: Entry, trigger: Trigger, clock: Clock, random: Random, tz: tzinfo
+) -> tuple[Next | None, Decision | None]:
+    """Return the next run of a job behind one that has ended, and what becomes of the times in between."""
+    times = times_now(entry, clock, tz)
+    assert times is not None  # noqa: S101  # the job recurs
+    reached = entry.reached
+    if entry.until is not None:
+        time = times.after(reached)
+        if time is not None and time.nanoseconds <= entry.until.nanoseconds:
+            return make_up(time, trigger, entry.until), None
+    overlap = judge_overlap(trigger.overlap, reached, times)
+    if overlap is not None and overlap.run is not None:
+        return make_up(overlap.run, trigger, overlap.until), overlap
+    return coming(entry, trigger, reached, times, random, tz), overlap
+
+
+def coming(entry: Entry, trigger: Trigger, reached: Nominal, times: Times, random: Random, tz: tzinfo) -> Next | None:
+    """Return the first run behind a time that is still to come; None if there is none."""
+    time = times.coming(reached)
+    if time is not None:
+        try:
+            due = due_of(time, trigger, random)
+            check_calendar(due.exec_at, tz)
+        except OverflowError:
+            time = None
         else:
-            due = due_at(trigger.next_after(max(now, entry.scheduled_for), tz))
-        check_calendar(due.exec_at, tz)
-    except (InvalidScheduleError, OverflowError) as error:
-        logger.info("job %r is over, for it has no further time: %s", entry.id, error)
-        return None
-    return due
+            return Next(time, due)
+    logger.info("job %r is over, for it has no further time", entry.id)
+    return None
 
 
-def _next_interval(seconds: float, nominal: int, now: datetime, monotonic: int) -> Due:
-    interval = round(seconds * 1e9)
-    following = nominal + max((monotonic - nominal) // interval + 1, 1) * interval
-    exec_at = now + timedelta(microseconds=(following - monotonic) // 1000)
-    return Due(exec_at, following, wall=False, delay=seconds)
+def missed(entry: Entry, late: float, clock: Clock, tz: tzinfo, *, here: Nominal | None = None) -> Decision | None:
+    """Return what becomes of a job that is to start so many seconds late, for `here`; None if it just starts."""
+    times = times_now(entry, clock, tz)
+    here, reached = (entry.here, entry.reached) if here is None else (here, here)
+    return judge_missed(entry.misfire_policy, here, reached, late, times)
 
 
 def ended_run(entry: Entry, outcome: Outcome, clock: Clock, tz: tzinfo) -> Run[Any]:
@@ -104,10 +122,3 @@ def ended_run(entry: Entry, outcome: Outcome, clock: Clock, tz: tzinfo) -> Run[A
         error=outcome.error,
         value=outcome.value,
     )
-
-
-def skipped_by_run(entry: Entry, following: Due, tz: tzinfo) -> Stretch | None:
-    """Return the due times that passed while the run that has ended was in progress."""
-    if entry.trigger is None:
-        return None
-    return skipped_between(entry.trigger, entry.scheduled_for, following.exec_at, tz)

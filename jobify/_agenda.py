@@ -9,26 +9,27 @@ import math
 from collections.abc import Callable, Mapping
 
 from jobify._clock import Alarm, Clock, to_nanoseconds, wall_datetime, wall_nanoseconds
-from jobify._records import Entry
+from jobify._entry import Entry, Watch
 from jobify._spec import RunMode
 
-Item = tuple[int, int, Entry]
+Waiting = Entry | Watch
+Item = tuple[int, int, Waiting]
 
 
 class _Axis:
-    """The jobs that wait on one axis of time; who was taken out stays in the heap as a ghost."""
+    """Who waits on one axis of time; who was taken out stays in the heap as a ghost."""
 
     def __init__(self) -> None:
-        self.waiting: set[Entry] = set()
+        self.waiting: set[Waiting] = set()
         self.heap: list[Item] = []
         self.alarm: Alarm | None = None
         self.alarm_due: int | None = None
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Waiting) -> None:
         self.waiting.add(entry)
         heapq.heappush(self.heap, (entry.due, entry.place, entry))
 
-    def discard(self, entry: Entry) -> None:
+    def discard(self, entry: Waiting) -> None:
         self.waiting.discard(entry)
         # Ghosts are dropped at the head; many of them in the middle would be a leak.
         if len(self.heap) > 2 * len(self.waiting) + 64:
@@ -45,7 +46,7 @@ class _Axis:
             heapq.heappop(self.heap)
         return self.heap[0][0] if self.heap else None
 
-    def pop(self) -> Entry:
+    def pop(self) -> Waiting:
         entry = heapq.heappop(self.heap)[2]
         self.waiting.discard(entry)
         return entry
@@ -57,7 +58,7 @@ class _Axis:
 
 
 class Agenda:
-    """Knows all jobs that wait for their time, and calls `wake` when one of them may be due."""
+    """Knows who waits for a time: jobs, and watches of jobs that run; and calls `wake` when one of them may be due."""
 
     def __init__(self, clock: Clock, wake: Callable[[], None]) -> None:
         self._clock = clock
@@ -69,10 +70,10 @@ class Agenda:
     def __len__(self) -> int:
         return len(self._monotonic.waiting) + len(self._wall.waiting)
 
-    def __contains__(self, entry: Entry) -> bool:
+    def __contains__(self, entry: Waiting) -> bool:
         return entry in self._axis(entry).waiting
 
-    def add(self, *entries: Entry) -> None:
+    def add(self, *entries: Waiting) -> None:
         """Let jobs wait for their `due`; `wake` is called at once if one of these is now, or has passed."""
         if self._closed:
             return
@@ -87,14 +88,14 @@ class Agenda:
         if is_due:
             self._wake()
 
-    def discard(self, entry: Entry) -> None:
+    def discard(self, entry: Waiting) -> None:
         """Let a job wait no longer; harmless if it does not."""
         axis = self._axis(entry)
         axis.discard(entry)
         if axis.alarm_due == entry.due:
             self._arm(axis)
 
-    def take_due(self) -> list[tuple[int, Entry]]:
+    def take_due(self) -> list[tuple[int, Waiting]]:
         """Take out all jobs that are due, with their due times on the monotonic axis, in order."""
         due = [(entry.due, entry) for entry in self._take(self._monotonic)]
         if self._wall.waiting:
@@ -112,7 +113,7 @@ class Agenda:
             axis.waiting.clear()
             axis.heap.clear()
 
-    def _axis(self, entry: Entry) -> _Axis:
+    def _axis(self, entry: Waiting) -> _Axis:
         return self._wall if entry.wall else self._monotonic
 
     def _is_due(self, axis: _Axis, due: int) -> bool:
@@ -121,8 +122,8 @@ class Agenda:
         # The very expression that the alarm is set with: else a rounding could ring it for ever.
         return due / 1_000_000_000 <= self._clock.monotonic()
 
-    def _take(self, axis: _Axis) -> list[Entry]:
-        taken: list[Entry] = []
+    def _take(self, axis: _Axis) -> list[Waiting]:
+        taken: list[Waiting] = []
         while (due := axis.head()) is not None and self._is_due(axis, due):
             taken.append(axis.pop())
         if taken or axis.alarm is None:
@@ -200,4 +201,4 @@ class _Line:
 
     def __init__(self, free: float) -> None:
         self.free = free
-        self.heap: list[Item] = []
+        self.heap: list[tuple[int, int, Entry]] = []

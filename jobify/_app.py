@@ -7,10 +7,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from jobify._clock import Clock
+from jobify._control import Control
+from jobify._entry import Order
 from jobify._job import Job
 from jobify._log import logger
 from jobify._questions import AppState, Questions
-from jobify._records import Order
 from jobify._recovery import recover
 from jobify._runtime import Runtime, choose_clock, current_runtime
 from jobify._scheduler import Scheduler
@@ -37,6 +38,8 @@ class Jobify(Questions):
         max_concurrency: how many `async def` jobs may run at once; None for any number.
         max_threads: how many thread jobs may run at once.
         max_processes: how many process jobs may run at once; None for the number of processors.
+        catch_up_rate: how many jobs that are overdue at a start may begin in each second after it; None for all
+            at once.
 
     Raises:
         InvalidScheduleError: `tz`, `shutdown_grace` or a number of jobs cannot be used.
@@ -54,6 +57,7 @@ class Jobify(Questions):
         max_concurrency: int | None = None,
         max_threads: int = 32,
         max_processes: int | None = None,
+        catch_up_rate: int | None = 100,
     ) -> None:
         for what, part in (("storage", storage), ("clock", clock), ("serializer", serializer)):
             check_part(what, part)
@@ -61,7 +65,7 @@ class Jobify(Questions):
         self._storage: Storage = storage if storage is not None else SQLiteStorage()
         self._clock = clock
         slots = {RunMode.MAIN: max_concurrency, RunMode.THREAD: max_threads, RunMode.PROCESS: max_processes}
-        self._settings: Settings = make_settings(tz, shutdown_grace, slots)
+        self._settings: Settings = make_settings(tz, shutdown_grace, slots, catch_up_rate)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: Step[None] | None = None
         self._start_number = 0
@@ -116,7 +120,7 @@ class Jobify(Questions):
         number = self._start_number
         try:
             runtime.app_started(self)
-            scheduler = Scheduler(self._settings, runtime, clock, self._storage, self._stream)
+            scheduler = Scheduler(self._settings, runtime, clock, self._storage, self._stream, Control)
             await scheduler.keeper.ask(self._storage.open, runtime)
             await recover(scheduler, self._specs, is_wanted=lambda: number == self._start_number)
         except BaseException:

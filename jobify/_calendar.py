@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, date, datetime, time, tzinfo
 from typing import NamedTuple, Self, Unpack
 
-from jobify._dst import DstRule, dst_rule_of, first_instant_after
+from jobify._dst import DstRule, count_instants, dst_rule_of, first_instant_after
 from jobify._limits import LimitOptions
 from jobify._recurrence import Recurrence
 from jobify._zones import zone_name, zone_of
@@ -83,8 +83,14 @@ class CalendarInterval(Recurrence):
         return self._but(tz=tz) if self.tz is None else self
 
     def _first_after(self, moment: datetime, tz: tzinfo, /) -> datetime | None:
+        return first_instant_after(self._times(), moment, self.tz or tz, self.dst)
+
+    def _count(self, after: datetime, until: datetime, tz: tzinfo, /) -> int:
+        return count_instants(self._times(), after, until, self.tz or tz, self.dst)
+
+    def _times(self) -> "_Times":
         months, days = _MONTHS * self.years + self.months, _DAYS * self.weeks + self.days
-        return first_instant_after(_Times(self.first_day, months, days, self.at), moment, self.tz or tz, self.dst)
+        return _Times(self.first_day, months, days, self.at)
 
     def _zone(self, tz: tzinfo) -> tzinfo:
         return self.tz or tz
@@ -119,6 +125,11 @@ class _Times(NamedTuple):
         n = bisect_left(range(_LAST_DAY), earliest, key=self._day)
         day = self._day(n)
         return datetime.combine(date.fromordinal(day), self.at) if day <= _LAST_DAY else None
+
+    def between(self, after: datetime, until: datetime, /) -> int:
+        """Return how many of them are strictly after a naive datetime, and not after another."""
+        first, last = (moment.toordinal() + (moment.time() >= self.at) for moment in (after, until))
+        return bisect_left(range(_LAST_DAY), last, key=self._day) - bisect_left(range(_LAST_DAY), first, key=self._day)
 
     def _day(self, n: int) -> int:
         """Return the n-th day, as an ordinal; beyond the calendar of Python it is some day beyond."""

@@ -9,7 +9,7 @@ from itertools import product
 from typing import Self, Unpack
 
 from jobify._days import Days, days_of
-from jobify._dst import DstRule, dst_rule_of, first_instant_after
+from jobify._dst import DstRule, count_instants, dst_rule_of, first_instant_after
 from jobify._fields import HOUR, LONGEST, MINUTE, SECOND, has_hash, read_fields, values_of
 from jobify._limits import LimitOptions
 from jobify._recurrence import Recurrence
@@ -97,6 +97,9 @@ class Cron(Recurrence):
             raise InvalidScheduleError(msg)
         return first_instant_after(_times(self.expression, self.drawn_for or ""), moment, self.tz or tz, self.dst)
 
+    def _count(self, after: datetime, until: datetime, tz: tzinfo, /) -> int:
+        return count_instants(_times(self.expression, self.drawn_for or ""), after, until, self.tz or tz, self.dst)
+
     def _zone(self, tz: tzinfo) -> tzinfo:
         return self.tz or tz
 
@@ -134,6 +137,23 @@ class _Times:
                 return local.replace(hour=hour, minute=minute, second=self._seconds[0], microsecond=0)
             day = self.days.on_or_after(today + 1) if today < _LAST_DAY else None
         return datetime.fromordinal(day) + self._first if day is not None else None
+
+    def between(self, after: datetime, until: datetime, /) -> int:
+        """Return how many of them are strictly after a naive datetime, and not after another."""
+        first, last = after.toordinal(), until.toordinal()
+        count, day = 0, self.days.on_or_after(first)
+        while day is not None and day <= last:
+            passed = self._until(after) if day == first else 0
+            count += (self._until(until) if day == last else len(self._minutes) * len(self._seconds)) - passed
+            day = self.days.on_or_after(day + 1) if day < _LAST_DAY else None
+        return count
+
+    def _until(self, local: datetime) -> int:
+        """Return how many times of a day are not after a time of day."""
+        minute = 60 * local.hour + local.minute
+        index = bisect_left(self._minutes, minute)
+        seconds = index < len(self._minutes) and self._minutes[index] == minute
+        return index * len(self._seconds) + (bisect_right(self._seconds, local.second) if seconds else 0)
 
 
 _times = lru_cache(maxsize=4096)(_Times)

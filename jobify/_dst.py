@@ -8,6 +8,8 @@ from jobify.exceptions import InvalidScheduleError
 
 _TICK = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
+_SPAN = timedelta(hours=3)
+"""No zone has changed its clocks twice in so short a time."""
 
 
 class DstRule(StrEnum):
@@ -58,6 +60,10 @@ class WallTimes(Protocol):
         """Return the first of them strictly after a naive datetime; None if there is none."""
         ...
 
+    def between(self, after: datetime, until: datetime, /) -> int:
+        """Return how many of them are strictly after a naive datetime, and not after another."""
+        ...
+
 
 class _Change(NamedTuple):
     """A change of the clocks: the instant, and what the clock shows there by the old and by the new offset."""
@@ -91,6 +97,44 @@ def first_instant_after(times: WallTimes, moment: datetime, tz: tzinfo, rule: Ds
     if change is None:
         return _instant_of(times.after(local), times, tz, rule)
     return _first_in_fold(times, local, change, tz, rule, is_second=here.fold == 1)
+
+
+def count_instants(times: WallTimes, after: datetime, until: datetime, tz: tzinfo, rule: DstRule) -> int:
+    """Return how many instants strictly after `after`, and not after `until`, `first_instant_after` finds.
+
+    Where the clocks do not change they are counted, not found one by one: a year takes milliseconds.
+
+    Args:
+        times: what the clock is to show.
+        after: in UTC.
+        until: in UTC.
+        tz: the zone.
+        rule: for what falls into a gap or a fold.
+    """
+    if isinstance(tz, timezone):
+        return times.between(after.astimezone(tz).replace(tzinfo=None), until.astimezone(tz).replace(tzinfo=None))
+    count = 0
+    low, low_here = after, after.astimezone(tz)
+    while low < until:
+        high = min(low + _SPAN, until)
+        high_here = high.astimezone(tz)
+        if _is_even(low_here, high_here, tz):
+            count += times.between(low_here.replace(tzinfo=None), high_here.replace(tzinfo=None))
+        else:
+            moment = first_instant_after(times, low, tz, rule)
+            while moment is not None and moment <= high:
+                count += 1
+                moment = first_instant_after(times, moment, tz, rule)
+        low, low_here = high, high_here
+    return count
+
+
+def _is_even(low: datetime, high: datetime, tz: tzinfo) -> bool:
+    """Whether a wall clock goes on evenly between two instants a few hours apart, and shows nothing twice."""
+    return low.utcoffset() == high.utcoffset() and all(
+        _offset(tz, end.replace(tzinfo=None, fold=0)) == _offset(tz, end.replace(tzinfo=None, fold=1))
+        for end in (low, high)
+    )
 
 
 def _first_in_fold(

@@ -1,248 +1,31 @@
-"""A job as its user sees it, and the one place where its status changes.
+"""A job as its user holds it: what can be waited for, and what a person can do to it."""
 
-`JobState` is what its scheduler writes, `Job` the handle through which people read; a handle reaches up only
-through `Owner`. This module knows neither time nor storage.
-"""
+from collections.abc import Generator
+from datetime import datetime, timedelta
+from typing import Any, TypeVar, cast, final
 
-import asyncio
-from collections.abc import Generator, Mapping
-from datetime import datetime, timedelta, tzinfo
-from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast, final
-
-from jobify._run import JobStatus, Run, check_transition
-from jobify._zones import shown_in
-from jobify.exceptions import ApplicationStateError, JobCancelledError, JobNotCompletedError
+from jobify._job_view import JobView
+from jobify._recurrence import Recurrence
+from jobify._run import Run
+from jobify._state import JobState, Owner
+from jobify._zones import aware_utc, seconds_of
+from jobify.exceptions import ApplicationStateError, InvalidScheduleError, JobCancelledError
 
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Owner(Protocol):
-    """What a job can ask of the scheduler that it belongs to."""
-
-    async def cancel(self, state: "JobState", /) -> bool:
-        """See `Job.cancel`."""
-        ...
-
-    def due_in(self, state: "JobState", /) -> timedelta:
-        """See `Job.due_in`."""
-        ...
-
-    def check_loop(self, what: str, /) -> None:
-        """Raise `ApplicationStateError` if the running event loop is not that of the app."""
-        ...
-
-
-class JobState:
-    """What is true of a job right now: written by its scheduler, read through its handle.
-
-    Attributes:
-        id: unique among the jobs of the app.
-        task: the name of the task that it calls.
-        owner: the scheduler.
-        tz: the zone in which people see its times.
-        exec_at: when it is due next, or was due last; in UTC.
-        recurring: whether it has more than one run.
-        cron_expression: of a cron job; else None.
-        status: None until the job is accepted.
-        attempt: the number of the last attempt in its run; 0 before the first.
-        held: why it will not start by itself.
-        last_run: the run that ended last.
-        done: whether it has finished for good.
-        left: why this handle is of no more use although the job is not done.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "_waiters",
-        "attempt",
-        "cron_expression",
-        "done",
-        "exec_at",
-        "held",
-        "id",
-        "last_run",
-        "left",
-        "owner",
-        "recurring",
-        "status",
-        "task",
-        "tz",
-    )
-
-    def __init__(self, job_id: str, task: str, *, owner: Owner, tz: tzinfo, exec_at: datetime) -> None:
-        self.id = job_id
-        self.task = task
-        self.owner = owner
-        self.tz = tz
-        self.exec_at = exec_at
-        self.recurring = False
-        self.cron_expression: str | None = None
-        self.status: JobStatus | None = None
-        self.attempt = 0
-        self.held: str | None = None
-        self.last_run: Run[Any] | None = None
-        self.done = False
-        self.left: str | None = None
-        self._waiters: dict[asyncio.Future[Run[Any] | None], bool] | None = None
-
-    def bound_arguments(self) -> Mapping[str, Any]:
-        """See `Job.arguments`."""
-        return {}
-
-    def move(self, status: JobStatus) -> JobStatus | None:
-        """Change the status; return the one before.
-
-        Raises:
-            IllegalTransitionError: the life of a job does not know this change.
-        """
-        previous = self.status
-        check_transition(self.id, previous, status)
-        self.status = status
-        return previous
-
-    def wait(self, *, patient: bool = True) -> asyncio.Future["Run[Any] | None"]:
-        """Return a future that is resolved at the end of a run, or of the job; if not `patient`, at a hold too."""
-        waiter: asyncio.Future[Run[Any] | None] = asyncio.get_running_loop().create_future()
-        if self._waiters is None:
-            self._waiters = {}
-        self._waiters[waiter] = patient
-        return waiter
-
-    def forget(self, waiter: asyncio.Future["Run[Any] | None"]) -> None:
-        """Drop a waiter that waits no longer."""
-        if self._waiters is not None:
-            self._waiters.pop(waiter, None)
-
-    def hold(self, reason: str) -> None:
-        """Not start by itself any more."""
-        self.held = reason
-        for waiter, patient in (self._waiters or {}).items():
-            if not patient and not waiter.done():
-                waiter.set_result(self.last_run)
-
-    def release(self) -> None:
-        """Wake all waiters: a run has ended, or the job."""
-        for waiter in self._take_waiters():
-            if not waiter.done():
-                waiter.set_result(self.last_run)
-
-    def finish(self) -> None:
-        """Be done for good."""
-        self.done = True
-        self.release()
-
-    def leave(self, reason: str) -> None:
-        """Be of no more use as a handle: the job goes on in the storage alone."""
-        self.left = reason
-        for waiter in self._take_waiters():
-            if not waiter.done():
-                waiter.set_exception(ApplicationStateError(reason))
-
-    def _take_waiters(self) -> tuple[asyncio.Future["Run[Any] | None"], ...]:
-        waiters, self._waiters = self._waiters, None
-        return tuple(waiters or ())
-
-    def handle(self) -> "Job[Any]":
-        """Return a handle for the user."""
-        job: Job[Any] = cast("Any", object.__new__(Job))
-        job._state = self  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # the constructor is closed to users
-        return job
-
-
 @final
-class Job(Generic[T_co]):
+class Job(JobView[T_co]):
     """A scheduled call, or a recurrence of calls.
 
     You do not make one: `await task.schedule(...).delay(5)` and its like do.
     """
 
-    __slots__ = ("__weakref__", "_state")
-
-    _state: JobState
+    __slots__ = ()
 
     def __init__(self) -> None:
         msg = "a Job is not made by hand: schedule one with `await task.schedule(...).delay(seconds)`"
         raise TypeError(msg)
-
-    @property
-    def id(self) -> str:
-        """The unique name of the job: given when it was scheduled, or made."""
-        return self._state.id
-
-    @property
-    def task(self) -> str:
-        """The name of the task that the job calls."""
-        return self._state.task
-
-    @property
-    def status(self) -> JobStatus:
-        """Where the job is in its life."""
-        return self._state.status or JobStatus.SCHEDULED
-
-    @property
-    def exec_at(self) -> datetime:
-        """When the job is due next, or was due last; aware, in the zone of the app."""
-        return shown_in(self._state.exec_at, self._state.tz)
-
-    @property
-    def cron_expression(self) -> str | None:
-        """The expression of a recurring cron job; None for every other job."""
-        return self._state.cron_expression
-
-    @property
-    def recurring(self) -> bool:
-        """Whether the job has more than one run."""
-        return self._state.recurring
-
-    @property
-    def arguments(self) -> Mapping[str, Any]:
-        """What the task is called with, by the names of its parameters.
-
-        Raises:
-            InvalidArgumentsError: the task is not registered, or stored arguments do not fit it any more.
-        """
-        return self._state.bound_arguments()
-
-    @property
-    def attempt(self) -> int:
-        """The number of the last attempt in its run, from 1; 0 before the first."""
-        return self._state.attempt
-
-    @property
-    def last_run(self) -> Run[T_co] | None:
-        """The last run that has ended; None before."""
-        return self._state.last_run
-
-    @property
-    def held(self) -> str | None:
-        """Why the job will not start by itself although it is scheduled; None if it will."""
-        return self._state.held or self._state.left
-
-    def due_in(self) -> timedelta:
-        """Return how long it is until the job is due, by the clock that it follows; negative if that has passed.
-
-        For a delay and an interval that is the monotonic clock: `exec_at`, their forecast, does not follow when
-        the wall clock is stepped.
-        """
-        return self._state.owner.due_in(self._state)
-
-    def is_done(self) -> bool:
-        """Whether the job has finished for good: by success, failure or cancellation."""
-        return self._state.done
-
-    def result(self) -> T_co:
-        """Return what the job returned; for a recurring job, what its last ended run returned.
-
-        Raises:
-            JobFailedError: the run failed or timed out; the original exception is its `__cause__`.
-            JobNotCompletedError: there is no result yet.
-            JobCancelledError: the job was cancelled before it had a result.
-        """
-        if self._state.last_run is not None:
-            return cast("T_co", self._state.last_run.result())
-        if self._state.status is JobStatus.CANCELLED:
-            raise JobCancelledError(self._state.id)
-        raise JobNotCompletedError(self._state.id, self.status)
 
     async def wait(self) -> Run[T_co] | None:
         """Return when the job has finished; at once if it already has.
@@ -293,25 +76,138 @@ class Job(Generic[T_co]):
             StorageError: the job is stored and could not be removed; it stays as it was.
             ApplicationStateError: the app was stopped, or the run interrupted; the job waits for the next start.
         """
-        if self._state.done:
-            return False
+        return not self._state.done and await self._owner("cancel").cancel(self._state)
+
+    def _owner(self, what: str) -> Owner:
+        """Return who can do something to the job.
+
+        Raises:
+            ApplicationStateError: nobody can, or not here.
+        """
         if self._state.left:
             raise ApplicationStateError(self._state.left)
-        self._state.owner.check_loop(f"cancel job {self._state.id!r}")
-        return await self._state.owner.cancel(self._state)
+        self._state.owner.check_loop(f"{what} job {self._state.id!r}")
+        return self._state.owner
 
-    def __repr__(self) -> str:
-        held = f" held={self._state.held!r}" if self._state.held else ""
-        return (
-            f"<Job {self._state.id!r} of {self._state.task!r}: {self.status}, exec_at={self.exec_at.isoformat()}{held}>"
-        )
+    async def pause(self) -> bool:
+        """Let the job start no more, over restarts too, until it is resumed; a run in progress goes on.
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Job) and self._state is other._state
+        Returns:
+            Whether it was not paused before; False for a job that has finished.
 
-    def __hash__(self) -> int:
-        return hash(self._state)
+        Raises:
+            StorageError: the job is stored, and that could not be written; it stays as it was.
+            ApplicationStateError: the app was stopped, or the run interrupted; the job waits for the next start.
+        """
+        return not self._state.done and await self._owner("pause").pause(self._state)
 
-    def __reduce__(self) -> NoReturn:
-        msg = f"cannot pickle {self!r}: a job belongs to one start of its app; keep its id and await app.get_job(id)"
-        raise TypeError(msg)
+    async def resume(self) -> bool:
+        """Let the job start again, also if it is held because crashes have cut its run short too often.
+
+        A recurring job goes on at its next time; those that passed meanwhile are told as skipped. A one-time
+        job whose time has passed starts now.
+
+        Returns:
+            Whether it was paused or held; False for a job that has finished.
+
+        Raises:
+            StorageError: the job is stored, and that could not be written; it stays as it was.
+            ApplicationStateError: the job is held for a reason that is still there, the app was stopped, or the run
+                interrupted.
+        """
+        return not self._state.done and await self._owner("resume").resume(self._state)
+
+    async def trigger(self, *, job_id: str | None = None) -> "Job[T_co]":
+        """Have the function of the job called now.
+
+        The next time of a recurring job stays as it is: the call is a job of its own, with the same arguments and
+        this one as `parent`. A one-time job is started now instead of at its time.
+
+        Args:
+            job_id: the id of the job of its own; made if it is None.
+
+        Returns:
+            The job of its own; of a one-time job, the job itself.
+
+        Raises:
+            InvalidScheduleError: the job has finished, or it is a one-time job that runs already, or is paused or
+                held, or is given a `job_id`.
+            DuplicateJobError: the id is taken.
+            InvalidArgumentsError: the stored arguments do not fit the task any more.
+            StorageError: that could not be written: nothing is started.
+            ApplicationStateError: the app was stopped, or the run interrupted.
+        """
+        return job_of(await self._owner("trigger").trigger(self._state, job_id))
+
+    async def reschedule(
+        self,
+        recurrence: Recurrence | None = None,
+        *,
+        delay: float | timedelta | None = None,
+        at: datetime | None = None,
+    ) -> bool:
+        """Let the job be due at another time. What runs already is not touched.
+
+        A declared recurrence stays as it is rescheduled, over restarts too, until its declaration is changed.
+
+        Args:
+            recurrence: of a recurring job: a `Cron`, an `Every`, a `CalendarInterval`, or `AnyOf` them. Counters and
+                arguments stay; the limits are the new ones.
+            delay: of a one-time job: in so many seconds from now.
+            at: of a one-time job: when the wall clock reaches an aware datetime.
+
+        Returns:
+            Whether there was anything to reschedule: False for a one-time job that runs and for a job that has
+            finished.
+
+        Raises:
+            InvalidScheduleError: the time cannot be used, or does not fit the kind of job.
+            StorageError: the job is stored, and that could not be written; it stays as it was.
+            ApplicationStateError: the app was stopped, or the run interrupted.
+        """
+        seconds = seconds_of(delay, "delay") if delay is not None else None
+        moment = aware_utc(at, "at") if at is not None else None
+        given = [value for value in (recurrence, seconds, moment) if value is not None]
+        if len(given) != 1:
+            msg = f"cannot reschedule job {self._state.id!r}: give exactly one of a recurrence, delay= and at="
+            raise InvalidScheduleError(msg)
+        (when,) = given
+        return not self._state.done and await self._owner("reschedule").reschedule(self._state, when)
+
+    async def backfill(
+        self, start: datetime, end: datetime, *, job_id: str | None = None, limit: int = 1000
+    ) -> "Job[T_co]":
+        """Have the function of a recurring job called for each of its times in a period that has passed.
+
+        The calls are the runs of a job of its own, one after the other, the oldest first, with the same arguments
+        and this one as `parent`; each run knows its time as `scheduled_for`. It survives restarts, and can be
+        cancelled and paused, as every job.
+
+        Args:
+            start: the first moment of the period; an aware datetime.
+            end: the last moment of the period; an aware datetime, not after now.
+            job_id: the id of the job of its own; by default made of this id, `start` and `end`, so that no period
+                is filled twice at once.
+            limit: how many times there may be.
+
+        Raises:
+            InvalidScheduleError: the job is no recurring one, the period cannot be used, or has no time or too many.
+            DuplicateJobError: the id is taken.
+            InvalidArgumentsError: the stored arguments do not fit the task any more.
+            StorageError: that could not be written: nothing is started.
+            ApplicationStateError: the app was stopped, or the run interrupted.
+        """
+        first, last = aware_utc(start, "start"), aware_utc(end, "end")
+        return job_of(await self._owner("backfill").backfill(self._state, first, last, job_id, limit))
+
+
+def job_of(state: JobState) -> Job[Any]:
+    """Return a handle of a job for its user."""
+    job: Job[Any] = cast("Any", object.__new__(Job))
+    job._state = state  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # the constructor is closed to users
+    return job
+
+
+def state_of(job: Job[Any]) -> JobState:
+    """Return what a handle reads."""
+    return job._state  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # closed to users

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, ParamSpec, TypeVar
 
 from jobify._clock import Alarm, Clock
@@ -30,41 +30,47 @@ class Keeper:
         self.storage = storage
         self.error: StorageError | None = None
         self._clock = clock
-        self._busy: dict[str, Step[Any]] = {}
+        self._busy: dict[Hashable, Step[Any]] = {}
         self._steps: set[Step[Any]] = set()
         self._pauses: dict[asyncio.Future[None], Alarm] = {}
         self._closing = False
         self._abandoned = False
         self._context = contextvars.copy_context()
 
-    async def whole(self, step: Coroutine[Any, Any, T], *, stored: bool, job_id: str | None = None) -> T:
+    async def whole(self, step: Coroutine[Any, Any, T], *, stored: bool, about: Hashable = None) -> T:
         """Return what `step` returns; a caller that is cancelled does not stop it half-way.
 
         A step that is not `stored`, or whose storage is immediate, never suspends: no cancellation can
-        strike in it. With `job_id`, `others` waits for the step.
+        strike in it. With `about`, `others` waits for the step.
         """
         if not stored or self.storage.immediate:
             return await step
+        return await asyncio.shield(self.begin(step, about=about))
+
+    def begin(self, step: Coroutine[Any, Any, T], *, about: Hashable = None) -> Step[T]:
+        """Have a step carried out, whoever waits for it."""
+        if (previous := self._busy.get(about)) is not None:
+            step = _behind(previous, step)
         # Not in the context of the caller: a step belongs to the app, whoever asked for it.
         task = Step(step, loop=asyncio.get_running_loop(), context=self._context.copy())
         self._steps.add(task)
-        if job_id is not None:
-            self._busy[job_id] = task
+        if about is not None:
+            self._busy[about] = task
 
         def let_go(task: Step[T]) -> None:
             self._steps.discard(task)
-            if job_id is not None and self._busy.get(job_id) is task:
-                del self._busy[job_id]
+            if about is not None and self._busy.get(about) is task:
+                del self._busy[about]
             if not task.cancelled():
                 task.exception()  # its caller may be gone
 
         task.add_done_callback(let_go, context=self._context)
-        return await asyncio.shield(task)
+        return task
 
-    async def others(self, job_id: str) -> None:
-        """Return when no step is in progress that was begun for this id."""
-        while (task := self._busy.get(job_id)) is not None:
-            await asyncio.wait([task])
+    async def others(self, *abouts: Hashable) -> None:
+        """Return when no step is in progress that was begun about any of these: an id, or a job at its end."""
+        while tasks := [task for about in abouts if (task := self._busy.get(about)) is not None]:
+            await asyncio.wait(tasks)
 
     async def ask(self, verb: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what a verb of the storage returns, and take note of whether the storage works.
@@ -143,6 +149,11 @@ class Keeper:
                 over.set_result(None)
         while self._steps:
             await asyncio.wait(self._steps)
+
+
+async def _behind(previous: Step[Any], step: Coroutine[Any, Any, T]) -> T:
+    await asyncio.wait([previous])
+    return await step
 
 
 def _is_meant() -> bool:

@@ -4,11 +4,11 @@ import itertools
 from collections.abc import Callable
 
 from jobify._clock import Clock
+from jobify._entry import Entry
 from jobify._log import logger
-from jobify._misfire import Stretch
-from jobify._records import Entry
+from jobify._nominal import Passed
 from jobify._run import JobStatus
-from jobify._stream import Skipped, Stream, Transition
+from jobify._stream import Moved, Skipped, Stream, Transition
 
 
 class Ledger:
@@ -73,14 +73,19 @@ class Ledger:
             )
         )
 
-    def skip(self, entry: Entry, stretch: Stretch | None, *, reason: str) -> None:
+    def skip(self, entry: Entry, passed: Passed | None, *, reason: str) -> None:
         """Tell that no run happens at some times; nothing if there are none."""
-        if stretch is None or not self.stream.heard:
+        if passed is None or not self.stream.heard:
             return
         now, elapsed = self._clock.now(), self._clock.monotonic()
-        self.stream.emit(
-            Skipped(entry.id, entry.task, now, elapsed, stretch.first, stretch.last, stretch.count, reason)
-        )
+        first, last = passed.first.moment, passed.last.moment
+        self.stream.emit(Skipped(entry.id, entry.task, now, elapsed, first, last, passed.count, reason))
+
+    def moved(self, entry: Entry, *, reason: str) -> None:
+        """Tell that a job is due at another time, or whether it is due at all, without a change of its status."""
+        if self.stream.heard:
+            now, elapsed = self._clock.now(), self._clock.monotonic()
+            self.stream.emit(Moved(entry.id, entry.task, now, elapsed, entry.exec_at, reason))
 
     def end(
         self, entry: Entry, status: JobStatus | None, *, error: BaseException | None = None, reason: str | None = None

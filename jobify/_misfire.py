@@ -1,78 +1,70 @@
-"""Times at which a recurring job was due and no run started. Pure: it is given the time."""
+"""What a policy decides about due times at which no run started. Pure: it is given the time."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from typing import NamedTuple
 
-from jobify._recurrence import Every
-from jobify._triggers import Trigger
-from jobify.exceptions import InvalidScheduleError
+from jobify._nominal import Nominal, Passed, Times
+from jobify._policies import MOST, MisfirePolicy, Overlap
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Due times in a row.
+class Decision(NamedTuple):
+    """What becomes of due times that passed without a run.
 
     Attributes:
-        first: the first of them; in UTC.
-        last: the last of them.
-        count: how many they are.
+        run: the one that the next run is meant for; None if none of them is made up for.
+        skipped: those for which there will be no run.
+        reason: why: "missed", "overlap", or "dropped" because they were too many.
+        until: the last of those for which a run each follows, None if one run is all.
     """
 
-    first: datetime
-    last: datetime
-    count: int
+    run: Nominal | None
+    skipped: Passed | None
+    reason: str
+    until: Nominal | None = None
 
 
-def skipped_between(trigger: Trigger, last: datetime, following: datetime, tz: tzinfo) -> Stretch | None:
-    """Return the due times behind `last` and before `following`; None if there are none."""
-    if isinstance(trigger, Every):
-        interval = timedelta(seconds=trigger.seconds)
-        # Forecasts of one interval differ by what the two clocks of a machine drift apart.
-        count = round((following - last) / interval) - 1
-        return Stretch(last + interval, last + count * interval, count) if count > 0 else None
-    return _stretch(moment for moment in _times(trigger, last, tz, until=following) if moment < following)
+def judge_missed(
+    policy: MisfirePolicy, here: Nominal, reached: Nominal, late: float, times: Times | None
+) -> Decision | None:
+    """Decide about a job that starts late.
 
-
-def catch_up(trigger: Trigger, first: datetime, now: datetime, tz: tzinfo) -> tuple[datetime, Stretch | None]:
-    """Fold all due times from `first`, which has passed, up to `now` into one run.
+    Args:
+        policy: its policy.
+        here: the time that it waited for.
+        reached: the last time that has its run, `here` at least.
+        late: how many seconds ago it should have started.
+        times: those of its recurrence; None for a one-time job.
 
     Returns:
-        The time for which that run is meant, the last of them, and the times that it stands for too.
+        None if it is just late, and starts all the same.
     """
-    if isinstance(trigger, Every):
-        interval = timedelta(seconds=trigger.seconds)
-        until = min(now, trigger.end_date) if trigger.end_date is not None else now
-        more = max((until - first) // interval, 0)
-        last = first + more * interval
-        return last, Stretch(first, last - interval, more) if more else None
-    last, skipped = first, None
-    for moment in _times(trigger, first, tz, until=now):
-        skipped = Stretch(first, last, skipped.count + 1 if skipped is not None else 1)
-        last = moment
-    return last, skipped
+    passed = times.passed(reached) if times is not None else None
+    missed = Passed(here, here, 1)
+    if times is not None and passed is not None:
+        missed = Passed(here, passed.last, passed.count + 1)
+        late = times.age(passed.last)
+    if policy.seconds is not None and late > policy.seconds:
+        return Decision(None, missed, "missed")
+    if times is None or passed is None:
+        return None
+    if policy.name == MisfirePolicy.ALL.name:
+        return _one_by_one(missed, policy.most, times)
+    return Decision(passed.last, times.before_last(missed, 1), "missed")
 
 
-def _times(trigger: Trigger, after: datetime, tz: tzinfo, *, until: datetime) -> Iterator[datetime]:
-    moment = after
-    while True:
-        try:
-            moment = (
-                trigger.next_after(moment, last=moment)
-                if isinstance(trigger, Every)
-                else trigger.next_after(moment, tz)
-            )
-        except InvalidScheduleError:  # no further time in the years that a calendar knows
-            return
-        if moment > until:
-            return
-        yield moment
+def judge_overlap(overlap: Overlap, here: Nominal, times: Times) -> Decision | None:
+    """Decide about the times behind `here` that passed while the run meant for it was in progress; None if none did."""
+    passed = times.passed(here)
+    if passed is None:
+        return None
+    if overlap is Overlap.BUFFER_ALL:
+        return _one_by_one(passed, MOST, times)
+    if overlap in (Overlap.BUFFER_ONE, Overlap.CANCEL_OTHER):
+        return Decision(passed.last, times.before_last(passed, 1) if passed.count > 1 else None, "overlap")
+    return Decision(None, passed, "overlap")
 
 
-def _stretch(moments: Iterator[datetime]) -> Stretch | None:
-    stretch: Stretch | None = None
-    for moment in moments:
-        stretch = (
-            Stretch(stretch.first, moment, stretch.count + 1) if stretch is not None else Stretch(moment, moment, 1)
-        )
-    return stretch
+def _one_by_one(passed: Passed, most: int, times: Times) -> Decision:
+    dropped = None
+    if passed.count > most:
+        dropped, passed = times.before_last(passed, most), times.last(passed, most)
+    return Decision(passed.first, dropped, "dropped", passed.last)

@@ -9,7 +9,7 @@ from typing import Any
 
 from jobify._clock import Timeout
 from jobify._health import Health
-from jobify._job import Job
+from jobify._job import Job, job_of
 from jobify._registry import TaskRegistry
 from jobify._run import JobStatus
 from jobify._scheduler import Scheduler
@@ -94,7 +94,7 @@ class Questions(TaskRegistry):
             raise TimeoutError(msg)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener` with every `Transition` and every `Skipped` from now on, over all starts.
+        """Call `listener` with every `Transition`, `Skipped` and `Moved` from now on, over all starts.
 
         Listeners are plain functions, called in the order of their subscription, on the event loop.
         One that raises is logged, and harms nobody.
@@ -122,7 +122,7 @@ class Questions(TaskRegistry):
         if self._scheduler is None:
             return []
         entries = self._scheduler.ledger.in_order()
-        return [entry.handle() for entry in entries if task in (None, entry.task) and status in (None, entry.status)]
+        return [job_of(entry) for entry in entries if task in (None, entry.task) and status in (None, entry.status)]
 
     def health(self) -> Health:
         """Return how the app is; to be asked at any time."""
@@ -133,5 +133,5 @@ class Questions(TaskRegistry):
             storage_error=scheduler.keeper.error if scheduler is not None else None,
             scheduled=sum(entry.status is JobStatus.SCHEDULED for entry in entries),
             running=sum(entry.status is JobStatus.RUNNING for entry in entries),
-            held={entry.id: entry.held for entry in entries if entry.held is not None},
+            held={entry.id: reason for entry in entries if (reason := entry.kept_back) is not None},
         )

@@ -2,18 +2,23 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
+from jobify._aftermath import coming, missed
+from jobify._clock import to_nanoseconds
+from jobify._entry import Entry, Order
 from jobify._log import logger
-from jobify._misfire import catch_up
-from jobify._records import Entry, Order, from_row, to_row
+from jobify._records import from_row, make_up, times_now, to_row
 from jobify._scheduler import Scheduler
 from jobify._spec import TaskSpec
+from jobify._triggers import Trigger, trigger_from_text
 from jobify.exceptions import ApplicationStateError, InvalidScheduleError
 from jobify.storage import StoredJob
 
 _FOREVER = datetime.max.replace(tzinfo=UTC)
 _MOST_INTERRUPTIONS = 3
+_SECOND = 1_000_000_000
+"""Nanoseconds."""
 
 
 async def recover(scheduler: Scheduler, specs: Mapping[str, TaskSpec], *, is_wanted: Callable[[], bool]) -> None:
@@ -39,6 +44,7 @@ async def recover(scheduler: Scheduler, specs: Mapping[str, TaskSpec], *, is_wan
     for entry in restored:
         _catch_up(scheduler, entry)
         scheduler.ledger.enter(entry)
+    _stagger(scheduler, restored)
     scheduler.adopt(*restored, reason="restored")
     for begun in declared:
         if begun is not None:
@@ -59,8 +65,8 @@ async def _declare(scheduler: Scheduler, spec: TaskSpec, rows: dict[str, StoredJ
     if stored is not None:
         if (
             spec.durable
-            and (stored.trigger, stored.arguments) == (wanted.trigger, wanted.arguments)
-            and stored.declared
+            and stored.task == spec.name
+            and (stored.declaration, stored.arguments) == (wanted.declaration, wanted.arguments)
         ):
             return None
         if stored.task != spec.name:
@@ -71,18 +77,36 @@ async def _declare(scheduler: Scheduler, spec: TaskSpec, rows: dict[str, StoredJ
                 stored.task,
             )
             return None
+        if spec.durable and _has_same_times(stored, trigger, scheduler.settings.tz):
+            logger.info("the declared recurrence of %r has changed: its next time stays %s", spec.name, stored.exec_at)
+            kept = replace(stored, trigger=wanted.trigger, declaration=wanted.declaration, arguments=wanted.arguments)
+            kept.number = await scheduler.keeper.ask(scheduler.storage.add, kept, replace=True)
+            rows[spec.name] = kept
+            return None
         del rows[spec.name]
+        entry.paused = stored.paused
         logger.info("the declared recurrence of %r has changed: its next time is %s", spec.name, entry.exec_at)
     if spec.durable:
-        entry.row = await scheduler.keeper.ask(scheduler.storage.add, wanted, replace=True)
+        entry.row = await scheduler.keeper.ask(scheduler.storage.add, to_row(entry), replace=True)
     elif stored is not None:
         await scheduler.keeper.ask(scheduler.storage.remove, stored.number)
     return entry
 
 
+def _has_same_times(stored: StoredJob, trigger: Trigger, tz: tzinfo) -> bool:
+    """Whether a stored job follows its declaration, and a new one differs from it in limits and policies only."""
+    if stored.declaration is None or stored.declaration != stored.trigger:
+        return False
+    try:
+        declared = trigger_from_text(stored.declaration)
+    except InvalidScheduleError:  # it was written by a newer version
+        return False
+    return declared.has_same_times(trigger.in_zone(tz))
+
+
 async def _revive(scheduler: Scheduler, row: StoredJob, spec: TaskSpec | None) -> Entry | None:
     """Return a stored job; None if the declaration that it stems from is gone."""
-    if row.declared and spec is not None and spec.trigger is None:
+    if row.declaration is not None and spec is not None and spec.trigger is None:
         logger.info("job %r is dropped: task %r declares no recurrence any more", row.id, row.task)
         await scheduler.keeper.ask(scheduler.storage.remove, row.number)
         return None
@@ -103,7 +127,7 @@ async def _revive(scheduler: Scheduler, row: StoredJob, spec: TaskSpec | None) -
 
 
 def _entry(scheduler: Scheduler, row: StoredJob, spec: TaskSpec | None) -> Entry:
-    return from_row(row, spec, owner=scheduler, clock=scheduler.clock, tz=scheduler.settings.tz)
+    return from_row(row, spec, owner=scheduler.owner, clock=scheduler.clock, tz=scheduler.settings.tz)
 
 
 def _count_interruption(entry: Entry) -> None:
@@ -115,9 +139,45 @@ def _count_interruption(entry: Entry) -> None:
 
 
 def _catch_up(scheduler: Scheduler, entry: Entry) -> None:
-    """Let one run stand for all times of a recurrence that passed while the app was down."""
-    now = scheduler.clock.now()
-    if entry.trigger is not None and entry.held is None and not entry.attempt and entry.exec_at <= now:
-        latest, skipped = catch_up(entry.trigger, entry.exec_at, now, scheduler.settings.tz)
-        entry.exec_at = entry.scheduled_for = latest
-        scheduler.ledger.skip(entry, skipped, reason="missed")
+    """Decide about all times of a recurrence that passed while the app was down.
+
+    Of a one-time job it is decided when it is to start, as in a start that is late for another reason.
+    """
+    clock, tz = scheduler.clock, scheduler.settings.tz
+    late = (clock.now() - entry.exec_at).total_seconds()
+    if entry.trigger is None or entry.kept_back or entry.attempt or late < 0:
+        return
+    if entry.until is not None:  # there is a run for each time up to that already
+        entry.judged = True
+        return
+    decision = missed(entry, late, clock, tz)
+    if decision is None:
+        return
+    if decision.run is not None:
+        entry.go_to(make_up(decision.run, entry.trigger, decision.until))
+        scheduler.ledger.skip(entry, decision.skipped, reason=decision.reason)
+    elif (times := times_now(entry, clock, tz)) is not None:
+        following = coming(entry, entry.trigger, entry.reached, times, scheduler.random, tz)
+        if following is not None:  # else it is over, which is written when it is to start
+            entry.go_to(following)
+            scheduler.ledger.skip(entry, decision.skipped, reason=decision.reason)
+
+
+def _stagger(scheduler: Scheduler, entries: list[Entry]) -> None:
+    """Let overdue jobs begin so many in each second, the earliest first, as the settings have it."""
+    rate, clock = scheduler.settings.catch_up_rate, scheduler.clock
+    if rate is None:
+        return
+    now, monotonic = clock.now(), to_nanoseconds(clock.monotonic())
+    overdue = [entry for entry in entries if entry.exec_at <= now and _can_wait(entry)]
+    overdue.sort(key=lambda entry: entry.exec_at)
+    later = overdue[rate:]
+    places = sorted(entry.place for entry in later)  # who was due earlier goes first within a second too
+    for index, (entry, place) in enumerate(zip(later, places, strict=True)):
+        # `exec_at` stays as it is: the start of a job is late, and shows that.
+        entry.due, entry.wall, entry.place = monotonic + (index // rate + 1) * _SECOND, False, place
+
+
+def _can_wait(entry: Entry) -> bool:
+    """Whether an overdue job can start some seconds later: not if it has still to be seen how late it is."""
+    return not entry.kept_back and (entry.trigger is not None or entry.misfire_policy.seconds is None)

@@ -13,7 +13,7 @@ from jobify.exceptions import InvalidScheduleError
 _TICK = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Recurrence(Limits, ABC):
     """What can be asked when it is next: a `Cron`, an `Every`, a `CalendarInterval`, or `AnyOf` them."""
 
@@ -62,9 +62,31 @@ class Recurrence(Limits, ABC):
             moment = self._next(moment, tz) if len(times) < n else None
         return times
 
+    def count(self, *, after: datetime, until: datetime, tz: tzinfo = UTC) -> int:
+        """Return how many times are strictly after one aware datetime, and not after another.
+
+        Args:
+            after: the one; an `Every` without a `start_date` is counted from it.
+            until: the other.
+            tz: the zone, if the recurrence has none of its own.
+
+        Raises:
+            InvalidScheduleError: one of them is naive.
+        """
+        after, until = aware_utc(after, "after"), aware_utc(until, "until")
+        if self.start_date is not None:
+            after = max(after, self.start_date - _TICK)
+        if self.end_date is not None:
+            until = min(until, self.end_date)
+        return self._count(after, until, tz) if after < until else 0
+
     def in_zone(self, tz: tzinfo) -> Self:  # noqa: ARG002  # for those that follow a wall clock
         """Return the same recurrence, in a zone of its own if it follows a wall clock and has none."""
         return self
+
+    def has_same_times(self, other: "Recurrence") -> bool:
+        """Whether another recurrence has the same times; limits, policies and arguments may differ."""
+        return type(other) is type(self) and self._but(**_PLAIN) == other._but(**_PLAIN)  # noqa: SLF001  # of its own kind
 
     def bound_to(self, job_id: str) -> Self:  # noqa: ARG002  # for those that draw
         """Return the same recurrence with all that it draws by the id of its job."""
@@ -88,6 +110,13 @@ class Recurrence(Limits, ABC):
     @abstractmethod
     def _first_after(self, moment: datetime, tz: tzinfo, /) -> datetime | None:
         """Return the first time strictly after a moment in UTC, whatever the dates; None if there is none."""
+
+    def _count(self, after: datetime, until: datetime, tz: tzinfo, /) -> int:
+        """Return how many times there are within its dates: strictly after `after`, and not after `until`."""
+        count = 0
+        while (found := self._next(after, tz)) is not None and found <= until:
+            after, count = found, count + 1
+        return count
 
     def _but(self, **changes: object) -> Self:
         """Return the same recurrence, with what has been checked already in place of these attributes."""
@@ -153,6 +182,10 @@ class Every(Recurrence):
             return moment + self.interval
         return self.start_date + ((moment - self.start_date) // self.interval + 1) * self.interval
 
+    def _count(self, after: datetime, until: datetime, tz: tzinfo, /) -> int:  # noqa: ARG002  # see `next_after`
+        start = self.start_date if self.start_date is not None else after
+        return (until - start) // self.interval - (after - start) // self.interval
+
     def __str__(self) -> str:
         return f"interval of {self.seconds:g} s"
 
@@ -213,7 +246,7 @@ def _check_member(trigger: Recurrence) -> None:
     if isinstance(trigger, Every) and trigger.start_date is None:
         msg = f"cannot make a union with an {trigger} that has no start_date: it would not know where to count from"
         raise InvalidScheduleError(msg)
-    if extra := [name for name in _LIMITS_OF_JOBS if getattr(trigger, name) != getattr(_NO_LIMITS, name)]:
+    if extra := [name for name, plain in _PLAIN.items() if getattr(trigger, name) != plain]:
         msg = f"cannot make a union with a {trigger} that has {', '.join(extra)}: give them to the union, as AnyOf(...)"
         raise InvalidScheduleError(msg)
 
@@ -225,5 +258,9 @@ def _flat(trigger: Recurrence) -> tuple[Recurrence, ...]:
     return (trigger,)
 
 
-_NO_LIMITS = Limits()
-_LIMITS_OF_JOBS = [field.name for field in fields(Limits) if field.name not in ("start_date", "end_date")]
+_PLAIN = {
+    field.name: getattr(Limits(), field.name)
+    for field in fields(Limits)
+    if field.name not in ("start_date", "end_date")
+}
+"""What has no influence on the times of a recurrence, as it is by default."""

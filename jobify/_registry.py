@@ -7,13 +7,13 @@ from datetime import timedelta
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from jobify._cron import Cron
+from jobify._entry import Order
 from jobify._job import Job
-from jobify._records import Order
-from jobify._recurrence import Every
+from jobify._recurrence import Every, Recurrence
 from jobify._retry import Retry
 from jobify._spec import RunMode, TaskOptions, TaskSpec, make_spec
 from jobify._task import Task
-from jobify._triggers import Trigger
+from jobify._triggers import Trigger, storable
 from jobify.exceptions import DuplicateTaskError, TaskDefinitionError
 from jobify.serializers import Serializer
 
@@ -53,6 +53,7 @@ class TaskRegistry(ABC):
         name: str | None = None,
         cron: str | Cron | None = None,
         every: float | timedelta | Every | None = None,
+        recur: Recurrence | None = None,
         retry: int | Retry | None = None,
         timeout: float | timedelta | None = None,
         durable: bool = True,
@@ -68,6 +69,7 @@ class TaskRegistry(ABC):
         name: str | None = None,
         cron: str | Cron | None = None,
         every: float | timedelta | Every | None = None,
+        recur: Recurrence | None = None,
         retry: int | Retry | None = None,
         timeout: float | timedelta | None = None,
         durable: bool = True,
@@ -83,6 +85,7 @@ class TaskRegistry(ABC):
         name: str | None = None,
         cron: str | Cron | None = None,
         every: float | timedelta | Every | None = None,
+        recur: Recurrence | None = None,
         retry: int | Retry | None = None,
         timeout: float | timedelta | None = None,
         durable: bool = True,
@@ -96,6 +99,7 @@ class TaskRegistry(ABC):
         *,
         cron: str | Cron | None = None,
         every: float | timedelta | Every | None = None,
+        recur: Recurrence | None = None,
         **options: Any,
     ) -> Any:
         """Make a task of a function: `@app.task`, or `@app.task(...)` with options.
@@ -105,6 +109,7 @@ class TaskRegistry(ABC):
             name: unique in the app, and stable across restarts; `module:qualname` by default.
             cron: a recurrence that starts with the app; the name of the task is the id of its job.
             every: the same, by an interval: seconds, a timedelta or an `Every`.
+            recur: the same, by any recurrence, such as a `CalendarInterval`, or `AnyOf` some.
             retry: how many attempts may follow a failed one; a number, or a `Retry` with its backoff.
             timeout: the seconds that an attempt may take; no limit by default.
             durable: whether its jobs are kept in the storage.
@@ -119,10 +124,10 @@ class TaskRegistry(ABC):
             ApplicationStateError: a recurrence was declared while the app runs.
         """
         if unknown := options.keys() - _OPTIONS:
-            known = ", ".join(sorted(_OPTIONS | {"cron", "every"}))
+            known = ", ".join(sorted(_OPTIONS | {"cron", "every", "recur"}))
             msg = f"cannot make a task with {', '.join(sorted(unknown))}: the options are {known}"
             raise TaskDefinitionError(msg)
-        trigger = _trigger(cron, every)
+        trigger = _trigger(cron, every, recur)
         declared = TaskOptions(trigger=trigger, **options)
 
         def register(function: Callable[..., Any]) -> Task[..., Any, Any]:
@@ -148,12 +153,14 @@ class TaskRegistry(ABC):
         """Accept an order of a task: for `Task`, not for you."""
 
 
-def _trigger(cron: str | Cron | None, every: float | timedelta | Every | None) -> Trigger | None:
-    if cron is not None and every is not None:
-        msg = "cannot declare a task with both cron= and every=: it has one recurrence; schedule the other by hand"
+def _trigger(
+    cron: str | Cron | None, every: float | timedelta | Every | None, recur: Recurrence | None
+) -> Trigger | None:
+    if sum(given is not None for given in (cron, every, recur)) > 1:
+        msg = "cannot declare a task with more than one of cron=, every= and recur=: join them by AnyOf, as recur="
         raise TaskDefinitionError(msg)
     if cron is not None:
         return cron if isinstance(cron, Cron) else Cron(cron)
     if every is not None:
         return every if isinstance(every, Every) else Every(every)
-    return None
+    return storable(recur) if recur is not None else None

@@ -1,34 +1,49 @@
-"""From the time of a job to its outcome, and to its next time.
+"""From the time of a job to the end of an attempt.
 
 The storage commits, then the job moves, then the transition is told: in this order at every step.
-How an attempt is made is left to the executor, what follows from its end to `_aftermath`, and how
+How an attempt is made is left to the executor, what follows from its end to `_ending`, and how
 often a write is repeated to the keeper.
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 
-from jobify._aftermath import aftermath, due_of_retry, ended_run, skipped_by_run
 from jobify._agenda import Agenda, Lines
-from jobify._clock import Clock
+from jobify._clock import Clock, to_nanoseconds
+from jobify._ending import Ending
+from jobify._entry import Entry, Watch
 from jobify._executor import Executor, Outcome, RunTask
+from jobify._job import job_of
 from jobify._keeper import Keeper
 from jobify._ledger import Ledger
 from jobify._log import logger
-from jobify._records import Due, Entry, row_after_run, row_in_backoff
+from jobify._policies import Overlap
+from jobify._punctuality import Punctuality
+from jobify._records import times_now
 from jobify._run import JobStatus
 from jobify._runtime import Runtime
 from jobify._settings import Settings
 from jobify._steps import pause
 from jobify._words import is_a
 from jobify.exceptions import JobifyError
-from jobify.storage import StoredJob
+
+_WATCHED = (Overlap.ALLOW, Overlap.CANCEL_OTHER)
 
 
 class Runner:
     """Starts what is due, sees it through, and lets it wait again."""
 
-    def __init__(self, settings: Settings, runtime: Runtime, clock: Clock, keeper: Keeper, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        runtime: Runtime,
+        clock: Clock,
+        keeper: Keeper,
+        ledger: Ledger,
+        spawn: Callable[[Entry], None],
+    ) -> None:
+        self._spawn = spawn
         self._settings = settings
         self._runtime = runtime
         self._clock = clock
@@ -42,17 +57,27 @@ class Runner:
         self._drained: asyncio.Future[None] | None = None
         self._context = runtime.run_context()
         self._closed = False
-        self._over = False
+        self._ending = Ending(settings, runtime, clock, keeper, ledger, wait=self.wait, put_back=self._interrupt)
+        self._punctuality = Punctuality(settings, clock, ledger, self._ending)
 
     def wait(self, *entries: Entry) -> None:
         """Let jobs wait for their time, which may be now."""
-        self._agenda.add(*(entry for entry in entries if entry.held is None and entry.given_up is None))
+        for entry in entries:
+            if entry.watch is not None and not entry.attempt:
+                self.forget_watch(entry)
+        self._agenda.add(*(entry for entry in entries if entry.kept_back is None and entry.given_up is None))
 
     def stand_down(self, entry: Entry, reason: str) -> None:
         """Keep a job from starting, and from any future beyond the run in progress."""
         entry.given_up = reason
+        self.step_aside(entry)
+        self.forget_watch(entry)
+
+    def step_aside(self, entry: Entry) -> bool:
+        """Keep a job from starting until it is let wait again; return whether it still could be kept."""
         self._agenda.discard(entry)
         self._lines.discard(entry)
+        return entry.run_task is None and entry.status is JobStatus.SCHEDULED
 
     def stand_up(self, entry: Entry) -> None:
         """Take back what `stand_down` did."""
@@ -63,8 +88,11 @@ class Runner:
     # From its time to the end of an attempt
 
     def _wake(self) -> None:
-        for due, entry in self._agenda.take_due():
-            self._lines.join(due, entry)
+        for due, waiting in self._agenda.take_due():
+            if isinstance(waiting, Watch):
+                self._overlap(waiting.entry)
+            else:
+                self._lines.join(due, waiting)
         self._start()
 
     def _start(self) -> None:
@@ -83,14 +111,22 @@ class Runner:
         assert isinstance(task, RunTask)  # noqa: S101  # made by `_start` alone
         assert spec is not None  # noqa: S101  # a job of an unknown task is held, and never starts
         try:
-            if not self._can_unpack(entry) or not await self._begin(entry, task):
+            if (
+                not self._can_unpack(entry)
+                or not await self._punctuality.is_timely(entry)
+                or not await self._begin(entry, task)
+            ):
                 return
             outcome = await self._executor.attempt(spec, entry.id, entry.args, entry.kwargs)
-            if self._over:
+            if self._ending.over:
                 return  # too late: the job was put back, and belongs to the next start
-            if not self._was_cut_short(entry, task, outcome):
-                entry.run_task = None
-                await self._keeper.whole(self._conclude(entry, outcome), stored=bool(entry.row))
+            cut_short = self._was_cut_short(entry, task, outcome)
+            if cut_short and not (entry.overtaken and not entry.cut):
+                return  # `_leave` puts the job back
+            entry.run_task = None
+            await (self._ending.overtake(entry) if cut_short else self._ending.conclude(entry, outcome))
+            if entry.done:
+                self.forget_watch(entry)
         except Exception:  # noqa: BLE001  # the log has it, and `_leave` puts the job back
             logger.exception("job %r is put back: jobify itself failed", entry.id)
 
@@ -117,7 +153,7 @@ class Runner:
 
     async def _begin(self, entry: Entry, task: RunTask) -> bool:
         """Write that an attempt starts; return whether it still may."""
-        if (wait := self._runtime.before_start(entry.handle())) is not None:
+        if (wait := self._runtime.before_start(job_of(entry))) is not None:
             await wait
         started_at = entry.started_at or self._clock.now()
         if entry.row and not entry.given_up:
@@ -132,14 +168,52 @@ class Runner:
         entry.started_at = started_at
         self._ledger.move(entry, JobStatus.RUNNING)
         task.let_pass()
+        if entry.trigger is not None and entry.trigger.overlap in _WATCHED:
+            self._watch(entry)
         return True
 
     async def _write_start(self, entry: Entry, task: RunTask, started_at: datetime) -> None:
         try:
-            await self._keeper.storage.start(entry.row, attempt=entry.attempt + 1, started_at=started_at)
+            await self._keeper.storage.start(
+                entry.row, attempt=entry.attempt + 1, started_at=started_at, scheduled_for=entry.scheduled_for
+            )
         except BaseException:
             task.let_pass()  # while the storage is down, who does not need it does not wait
             raise
+
+    # Times that come while a run is in progress, or in its backoff
+
+    def _watch(self, entry: Entry) -> None:
+        """Have the next time of a job told while its run is in progress."""
+        times = times_now(entry, self._clock, self._settings.tz)
+        following = times.after(entry.reached) if times is not None else None
+        if entry.watch is None and following is not None:
+            entry.watch = Watch(entry, following.nanoseconds)
+            self._agenda.add(entry.watch)
+
+    def forget_watch(self, entry: Entry) -> None:
+        """Tell no more of the times of a job while its run is in progress."""
+        if entry.watch is not None:
+            self._agenda.discard(entry.watch)
+            entry.watch = None
+
+    def _overlap(self, entry: Entry) -> None:
+        """A time has come, and the run of an earlier one is not over."""
+        entry.watch = None
+        if entry.trigger is None or entry.given_up or entry.kept_back or not entry.attempt or self._closed:
+            return
+        if entry.run_task is None and entry.status is JobStatus.RUNNING:
+            return  # its end is being written: what has passed is seen there
+        if entry.trigger.overlap is Overlap.ALLOW:
+            self._spawn(entry)
+            self._watch(entry)
+        elif isinstance(entry.run_task, RunTask) and entry.status is JobStatus.RUNNING:
+            entry.overtaken = True
+            entry.run_task.cancel()
+        elif entry.run_task is None and self.step_aside(entry):
+            entry.overtaken = True
+            self._lines.join(to_nanoseconds(self._clock.monotonic()), entry)
+        # Else its attempt is about to begin, and will watch.
 
     def _leave(self, task: RunTask) -> None:
         """Give back the slot of an attempt, and the job too if its attempt was cut short."""
@@ -147,7 +221,7 @@ class Runner:
         task.let_pass()
         self._lines.leave(entry)
         self._start()
-        if entry.run_task is task and not self._over:
+        if entry.run_task is task and not self._ending.over:
             self._interrupt(entry)
         if not self._runs:
             self._end_drain()
@@ -170,81 +244,6 @@ class Runner:
             entry.started_at = None
         if not entry.cut:
             logger.warning(why)
-
-    # From the end of an attempt to what comes next
-
-    async def _conclude(self, entry: Entry, outcome: Outcome) -> None:
-        """Write what follows from the end of an attempt, and let the job go there."""
-        try:
-            await self._keeper.others(entry.id)  # a cancellation or a replacement in progress decides first
-            backoff = due_of_retry(entry, outcome, self._clock, self._runtime.random, self._settings.tz)
-            if backoff is None or not await self._back_off(entry, backoff, outcome):
-                await self._end_run(entry, outcome)
-        except BaseException:
-            if not entry.done and not self._over:  # whatever it was, nobody is to wait for ever
-                self._interrupt(entry)
-            raise
-
-    async def _write(self, entry: Entry, row: StoredJob | None) -> None:
-        number = entry.row
-        if number and await self._keeper.insist(self._keeper.storage.finish, number, row):
-            self._ledger.unfinished.pop(number, None)
-        if self._over:  # the app has let go of the job meanwhile
-            raise asyncio.CancelledError
-
-    async def _is_given_up(self, entry: Entry) -> bool:
-        """Whether a job has no future, when who cancels or replaces it has had its way with the storage.
-
-        That may have begun while the end of its run was written: the row is theirs until then.
-        """
-        if entry.given_up:
-            await self._keeper.others(entry.id)
-            if self._over:
-                raise asyncio.CancelledError
-        return entry.given_up is not None
-
-    async def _back_off(self, entry: Entry, due: Due, outcome: Outcome) -> bool:
-        """Let a job wait for its next attempt; return whether it may still have one."""
-        await self._write(entry, row_in_backoff(entry, due) if entry.row else None)
-        if await self._is_given_up(entry):
-            return False
-        entry.wait_until(due)
-        self._ledger.move(entry, JobStatus.SCHEDULED, error=outcome.error, reason="retry")
-        self.wait(entry)
-        logger.info("attempt %d of job %r failed; next in %g s", entry.attempt, entry.id, due.delay)
-        return True
-
-    async def _end_run(self, entry: Entry, outcome: Outcome) -> None:
-        tz = self._settings.tz
-        after = aftermath(entry, outcome, self._clock, tz)
-        row = None
-        if entry.row and after.following is not None:
-            row = row_after_run(entry, after.following, failures=after.failures)
-        await self._write(entry, row)
-        if await self._is_given_up(entry):
-            after = aftermath(entry, outcome, self._clock, tz)
-        entry.last_run = ended_run(entry, outcome, self._clock, tz)
-        self._ledger.move(entry, outcome.status, error=outcome.error)
-        if after.following is None:
-            self._ledger.end(entry, after.last_status, error=outcome.error, reason=entry.given_up)
-        else:
-            self._recur(entry, after.following, failures=after.failures)
-        if outcome.error is not None:
-            logger.warning("job %r of task %r: %s", entry.id, entry.task, outcome.status, exc_info=outcome.error)
-
-    def _recur(self, entry: Entry, following: Due, *, failures: int) -> None:
-        if self._ledger.stream.heard:
-            self._ledger.skip(entry, skipped_by_run(entry, following, self._settings.tz), reason="overlap")
-        entry.runs += 1
-        entry.failures = failures
-        entry.interruptions = entry.attempt = 0
-        entry.started_at = None
-        entry.wait_until(following)
-        entry.nominal = entry.due
-        entry.scheduled_for = entry.exec_at
-        self._ledger.move(entry, JobStatus.SCHEDULED)
-        entry.release()
-        self.wait(entry)
 
     # The stop of the app
 
@@ -278,12 +277,12 @@ class Runner:
     def let_go(self) -> list[asyncio.Task[None]]:
         """Have nothing more to do with anything, at once; return the attempts in progress."""
         self.close()
-        self._over = True
+        self._ending.over = True
         return list(self._runs)
 
     def abandon(self) -> None:
         """Have nothing more to do with attempts that do not end."""
-        self._over = True
+        self._ending.over = True
         for entry in self._runs.values():
             if entry.status is JobStatus.RUNNING:
                 logger.error("job %r of task %r does not end, and is abandoned", entry.id, entry.task)

@@ -4,22 +4,28 @@ What happens when the time has come is in `_runner`; what is due when, in `_agen
 """
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
-from jobify._clock import Clock, to_nanoseconds
-from jobify._job import Job, JobState
+from jobify._aftermath import missed
+from jobify._clock import Clock
+from jobify._entry import Entry, Order
+from jobify._job import Job, job_of
 from jobify._keeper import Keeper
 from jobify._ledger import Ledger
-from jobify._records import Entry, Order, new_entry, to_row
+from jobify._log import logger
+from jobify._nominal import Nominal
+from jobify._records import new_entry, times_now, to_row
 from jobify._run import JobStatus
 from jobify._runner import Runner
 from jobify._runtime import Runtime
 from jobify._settings import Settings
+from jobify._state import Owner
 from jobify._stream import Stream
 from jobify._zones import zone_name
-from jobify.exceptions import ApplicationStateError, DuplicateJobError, InvalidScheduleError
-from jobify.storage import Storage
+from jobify.exceptions import ApplicationStateError, DuplicateJobError, InvalidScheduleError, JobifyError, StorageError
+from jobify.storage import Storage, StoredJob
 
 HARD_LIMIT = 5.0
 """Seconds that a job which was cancelled by a stop may take to end."""
@@ -28,15 +34,25 @@ HARD_LIMIT = 5.0
 class Scheduler:
     """Schedules jobs for one start of an app."""
 
-    def __init__(self, settings: Settings, runtime: Runtime, clock: Clock, storage: Storage, stream: Stream) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        runtime: Runtime,
+        clock: Clock,
+        storage: Storage,
+        stream: Stream,
+        control: Callable[["Scheduler"], Owner],
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self.storage = storage
         self.keeper = Keeper(storage, clock)
         self.ledger = Ledger(clock, stream, runtime.place)
-        self.runner = Runner(settings, runtime, clock, self.keeper, self.ledger)
+        self.runner = Runner(settings, runtime, clock, self.keeper, self.ledger, self._spawn)
+        self.owner = control(self)
+        self.random = runtime.random
         self._runtime = runtime
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._stopping = False
         self._stopped = False
 
@@ -59,7 +75,7 @@ class Scheduler:
             stored = order.spec.durable or (old is not None and bool(old.row))
             step = self._accept(entry, old, replace=order.replace)
             try:
-                return await self.keeper.whole(step, stored=stored, job_id=entry.id)
+                return job_of(await self.keeper.whole(step, stored=stored, about=entry.id))
             except DuplicateJobError:
                 if order.job_id is not None:
                     raise
@@ -80,7 +96,9 @@ class Scheduler:
         """
         job_id = order.job_id or self._made_id()
         try:
-            entry = new_entry(order, job_id, owner=self, clock=self.clock, tz=self.settings.tz)
+            entry = new_entry(
+                order, job_id, owner=self.owner, clock=self.clock, random=self.random, tz=self.settings.tz
+            )
         except OverflowError:
             when = _when(order)
             zone = zone_name(self.settings.tz)
@@ -110,7 +128,7 @@ class Scheduler:
         self.ledger.enter(entry)
         return old
 
-    async def _accept(self, entry: Entry, old: Entry | None, *, replace: bool) -> Job[Any]:
+    async def _accept(self, entry: Entry, old: Entry | None, *, replace: bool) -> Entry:
         try:
             if entry.arguments is not None:
                 entry.row = await self.keeper.ask(self.storage.add, to_row(entry), replace=replace)
@@ -122,7 +140,7 @@ class Scheduler:
         if old is not None:
             self._supersede(old)
         self.adopt(entry)
-        return entry.handle()
+        return entry
 
     def _restore(self, entry: Entry, old: Entry | None) -> None:
         del self.ledger.entries[entry.id]
@@ -147,7 +165,7 @@ class Scheduler:
         """Return the job of an id; None if there is none, or if it has finished."""
         await self.keeper.others(job_id)
         entry = self.ledger.entries.get(job_id)
-        return entry.handle() if entry is not None else None
+        return job_of(entry) if entry is not None else None
 
     async def wait_all(self) -> None:
         """Return when no one-time job is left that will start by itself.
@@ -161,7 +179,7 @@ class Scheduler:
 
     def _is_expected(self, entry: Entry) -> bool:
         # Who was interrupted has left, and is not expected before the next start.
-        return not entry.recurring and not entry.held and (not entry.left or self._stopping)
+        return not entry.recurring and not entry.kept_back and (not entry.left or self._stopping)
 
     async def _outlast(self, entry: Entry) -> None:
         if entry.done or not self._is_expected(entry):
@@ -177,51 +195,54 @@ class Scheduler:
         finally:
             entry.forget(waiter)
 
-    def check_loop(self, what: str) -> None:
-        """See to it that the running event loop is that of the app.
+    # Jobs that run beside the one whose times they are meant for
 
-        Raises:
-            ApplicationStateError: it is not.
-        """
-        if asyncio.get_running_loop() is not self._loop:
-            msg = (
-                f"cannot {what}: its app runs on another event loop; do it there, "
-                "from a thread by asyncio.run_coroutine_threadsafe"
-            )
-            raise ApplicationStateError(msg)
+    def _spawn(self, entry: Entry) -> None:
+        """Have a job of its own run for each time that has come while the run of an earlier one is in progress."""
+        times = times_now(entry, self.clock, self.settings.tz)
+        passed = times.passed(entry.reached) if times is not None else None
+        if times is None or passed is None:
+            return
+        decision = missed(entry, times.age(passed.first), self.clock, self.settings.tz, here=passed.first)
+        entry.covered = passed.last
+        moments: list[Nominal] = []
+        time = passed.first if decision is None else decision.run
+        while time is not None:
+            moments.append(time)
+            until = decision.until if decision is not None else None
+            time = times.after(time) if until is not None and until.nanoseconds > time.nanoseconds else None
+        orders = [self._order_beside(entry, moment.moment) for moment in moments]
+        if decision is not None:
+            self.ledger.skip(entry, decision.skipped, reason=decision.reason)
+        self.keeper.begin(self._begin_beside(to_row(entry) if entry.row else None, orders), about=entry.id)
 
-    def due_in(self, state: JobState) -> timedelta:
-        """See `Job.due_in`."""
-        entry = state
-        assert isinstance(entry, Entry)  # noqa: S101  # the scheduler makes no other
-        if entry.wall:
-            return entry.exec_at - self.clock.now()
-        return timedelta(microseconds=(entry.due - to_nanoseconds(self.clock.monotonic())) // 1000)
+    def _order_beside(self, entry: Entry, moment: datetime) -> Order:
+        assert entry.spec is not None  # noqa: S101  # its run is in progress
+        return Order(
+            spec=entry.spec,
+            args=entry.args,
+            kwargs=entry.kwargs,
+            job_id=f"{entry.id}@{moment:%Y-%m-%dT%H:%M:%S}{f'.{moment:%f}' if moment.microsecond else ''}Z",
+            at=moment,
+            parent=entry.id,
+        )
 
-    async def cancel(self, state: JobState) -> bool:
-        """See `Job.cancel`."""
-        entry = state
-        assert isinstance(entry, Entry)  # noqa: S101  # the scheduler makes no other
-        await self.keeper.others(entry.id)
-        if entry.left is not None:
-            raise ApplicationStateError(entry.left)
-        if entry.done or entry.given_up or (entry.status is JobStatus.RUNNING and not entry.recurring):
-            return False
-        self.runner.stand_down(entry, "cancelled")
-        return await self.keeper.whole(self._call_off(entry), stored=bool(entry.row), job_id=entry.id)
+    async def _begin_beside(self, row: StoredJob | None, orders: list[Order]) -> None:
+        # First the times are noted as covered: should the process die now, none of them is started twice.
+        if row is not None:
+            await self.keeper.insist(self.storage.amend, row)
+        for order in orders:
+            await self.keeper.insist(self._add_beside, order)
 
-    async def _call_off(self, entry: Entry) -> bool:
+    async def _add_beside(self, order: Order) -> None:
         try:
-            if entry.row:
-                await self.keeper.ask(self.storage.remove, entry.row)
-        except BaseException:
-            self.runner.stand_up(entry)
-            raise
-        if entry.status is JobStatus.SCHEDULED:
-            self.ledger.end(entry, JobStatus.CANCELLED, reason="cancelled")
-        else:
-            self.ledger.forget(entry)
-        return True
+            await self.add(order)
+        except StorageError:
+            raise  # whoever insists tries again
+        except DuplicateJobError:
+            logger.warning("job %r is there already, and is not started again", order.job_id)
+        except JobifyError:
+            logger.exception("job %r could not be started beside job %r", order.job_id, order.parent)
 
     async def stop(self) -> None:
         """Start nothing more, give running jobs their grace, and leave a true storage behind."""

@@ -18,16 +18,18 @@ class Settings:
         tz: the zone of `exec_at`, and of every cron that names none.
         shutdown_grace: the seconds that running jobs get when the app stops.
         slots: how many attempts may be in progress at once, for each run mode; None for any number.
+        catch_up_rate: how many overdue jobs may begin in each second after a start; None for all at once.
     """
 
     tz: tzinfo
     shutdown_grace: float
     slots: Mapping[RunMode, int | None]
+    catch_up_rate: int | None
 
 
 _PARTS = {
     "storage": (
-        "serialized", "immediate", "open", "add", "claim", "start", "finish", "release", "remove", "close",
+        "serialized", "immediate", "open", "add", "claim", "start", "finish", "amend", "release", "remove", "close",
     ),
     "clock": ("now", "monotonic", "call_at", "call_at_wall"),
     "serializer": ("is_json", "dumps", "loads"),
@@ -53,15 +55,21 @@ def check_part(what: str, part: object) -> None:
     raise TypeError(msg)
 
 
-def make_settings(tz: tzinfo | str, shutdown_grace: float | timedelta, slots: Mapping[RunMode, int | None]) -> Settings:
+def make_settings(
+    tz: tzinfo | str,
+    shutdown_grace: float | timedelta,
+    slots: Mapping[RunMode, int | None],
+    catch_up_rate: int | None,
+) -> Settings:
     """Check what a user decided.
 
     Raises:
         InvalidScheduleError: one of it cannot be used.
     """
-    for mode, number in slots.items():
+    numbers = {f"{mode} jobs at once": number for mode, number in slots.items()}
+    for what, number in (numbers | {"overdue jobs in each second": catch_up_rate}).items():
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
-            msg = f"cannot run {number!r} {mode} jobs at once: give a whole number from 1"
+            msg = f"cannot run {number!r} {what}: give a whole number from 1"
             raise InvalidScheduleError(msg)
     zone = zone_of(tz, "tz")
     zone_name(zone)  # a zone that cannot be named could not be stored with a recurrence
@@ -70,4 +78,5 @@ def make_settings(tz: tzinfo | str, shutdown_grace: float | timedelta, slots: Ma
         tz=zone,
         shutdown_grace=seconds_of(shutdown_grace, "shutdown_grace"),
         slots={**slots, RunMode.PROCESS: processes},
+        catch_up_rate=catch_up_rate,
     )

@@ -9,11 +9,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from jobify._policies import Overlap
+from jobify._recurrence import Recurrence
 from jobify._retry import Retry
 from jobify._triggers import Trigger
 from jobify._workers import importable
 from jobify._zones import seconds_of
-from jobify.exceptions import InvalidArgumentsError, TaskDefinitionError
+from jobify.exceptions import InvalidArgumentsError, InvalidScheduleError, TaskDefinitionError
 from jobify.serializers import ArgumentsCodec, Serializer
 
 
@@ -91,6 +93,20 @@ class TaskSpec:
             msg = f"cannot schedule {self.name!r} with these arguments: {error}; its signature is {self.signature}"
             raise InvalidArgumentsError(msg) from None
 
+    def check_overlap(self, recurrence: Recurrence) -> None:
+        """See to it that what a recurrence wants to become of overlapping runs can be had.
+
+        Raises:
+            InvalidScheduleError: it cannot.
+        """
+        mode = self.run_mode
+        if recurrence.overlap is Overlap.CANCEL_OTHER and mode is not RunMode.MAIN:
+            msg = (
+                f"cannot cancel the run in progress of {self.name!r}: it is a {mode} task, and no {mode} can be "
+                "stopped; use `async def`, or another overlap"
+            )
+            raise InvalidScheduleError(msg)
+
 
 def make_spec(function: Callable[..., Any], options: TaskOptions, serializer: Serializer) -> TaskSpec:
     """Make a task of a function.
@@ -115,6 +131,7 @@ def make_spec(function: Callable[..., Any], options: TaskOptions, serializer: Se
     )
     if spec.trigger is not None:
         spec.check(spec.trigger.args, spec.trigger.kwargs)
+        spec.check_overlap(spec.trigger)
     return spec
 
 

@@ -1,7 +1,7 @@
 """What happens to jobs, told once and in one order.
 
 Every change of a status is a `Transition`; what is worth telling and is no change of status is
-`Skipped`. Logs, metrics, tests and user interfaces all live off this one stream.
+`Skipped` or `Moved`. Logs, metrics, tests and user interfaces all live off this one stream.
 """
 
 from collections import deque
@@ -63,7 +63,7 @@ class Skipped:
         first: the first of these times; aware, in UTC.
         last: the last of them.
         count: how many they are.
-        reason: why no run happened: "overlap", "missed", …
+        reason: why no run happened: "missed", "overlap", "paused", or "dropped" because they were too many.
     """
 
     job_id: str
@@ -76,7 +76,28 @@ class Skipped:
     reason: str
 
 
-Event = Transition | Skipped
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a person has done to a job, where that is no change of its status.
+
+    Attributes:
+        job_id: the job.
+        task: the name of its task.
+        at: the wall clock when this was done; aware, in UTC.
+        elapsed: the monotonic clock then, in seconds.
+        exec_at: when the job is due next; aware, in UTC.
+        reason: what was done: "paused", "resumed", "rescheduled" or "triggered".
+    """
+
+    job_id: str
+    task: str
+    at: datetime
+    elapsed: float
+    exec_at: datetime
+    reason: str
+
+
+Event = Transition | Skipped | Moved
 Listener = Callable[[Event], object]
 
 

@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, final
 
 from jobify._cron import Cron
+from jobify._entry import Order
 from jobify._job import Job
-from jobify._records import Order
-from jobify._recurrence import Every
+from jobify._policies import MisfirePolicy, misfire_policy_of
+from jobify._recurrence import Every, Recurrence
 from jobify._spec import RunMode, TaskSpec
+from jobify._triggers import Trigger, storable
 from jobify._zones import aware_utc, seconds_of
 from jobify.exceptions import InvalidArgumentsError, InvalidScheduleError
 
@@ -104,15 +106,35 @@ class Schedule(Generic[R_co]):
         self._args = args
         self._kwargs = kwargs
 
-    async def delay(self, seconds: float | timedelta, *, job_id: str | None = None, replace: bool = False) -> Job[R_co]:
-        """Call once, so many seconds from now, however the wall clock is stepped meanwhile."""
-        delay = seconds_of(seconds, "delay")
-        return await self._order(delay=delay, job_id=job_id, replace=replace)
+    async def delay(
+        self,
+        seconds: float | timedelta,
+        *,
+        job_id: str | None = None,
+        replace: bool = False,
+        misfire_policy: MisfirePolicy | str = MisfirePolicy.ONCE,
+    ) -> Job[R_co]:
+        """Call once, so many seconds from now, however the wall clock is stepped meanwhile.
 
-    async def at(self, moment: datetime, *, job_id: str | None = None, replace: bool = False) -> Job[R_co]:
-        """Call once, when the wall clock reaches an aware datetime; at once if that has passed."""
-        at = aware_utc(moment, "at")
-        return await self._order(at=at, job_id=job_id, replace=replace)
+        `misfire_policy` says whether the job still starts when it is late: it does, unless that is given.
+        """
+        delay, policy = seconds_of(seconds, "delay"), misfire_policy_of(misfire_policy)
+        return await self._order(delay=delay, job_id=job_id, replace=replace, misfire_policy=policy)
+
+    async def at(
+        self,
+        moment: datetime,
+        *,
+        job_id: str | None = None,
+        replace: bool = False,
+        misfire_policy: MisfirePolicy | str = MisfirePolicy.ONCE,
+    ) -> Job[R_co]:
+        """Call once, when the wall clock reaches an aware datetime; at once if that has passed.
+
+        `misfire_policy` says whether the job still starts when it is late: it does, unless that is given.
+        """
+        at, policy = aware_utc(moment, "at"), misfire_policy_of(misfire_policy)
+        return await self._order(at=at, job_id=job_id, replace=replace, misfire_policy=policy)
 
     async def every(
         self, interval: float | timedelta | Every, *, job_id: str | None = None, replace: bool = False
@@ -126,7 +148,11 @@ class Schedule(Generic[R_co]):
         trigger = expression if isinstance(expression, Cron) else Cron(expression)
         return await self._recur(trigger, job_id=job_id, replace=replace)
 
-    async def _recur(self, trigger: Cron | Every, *, job_id: str | None, replace: bool) -> Job[R_co]:
+    async def recur(self, recurrence: Recurrence, *, job_id: str | None = None, replace: bool = False) -> Job[R_co]:
+        """Call at all times of a recurrence, the first of them strictly after now."""
+        return await self._recur(storable(recurrence), job_id=job_id, replace=replace)
+
+    async def _recur(self, trigger: Trigger, *, job_id: str | None, replace: bool) -> Job[R_co]:
         if job_id is None:
             msg = (
                 f"cannot schedule {self._spec.name!r} again and again without a job_id: "
@@ -136,9 +162,10 @@ class Schedule(Generic[R_co]):
         if trigger.args or trigger.kwargs:
             msg = (
                 f"cannot schedule {self._spec.name!r} with the arguments of {trigger!r}: "
-                "give them to schedule(...); those of a recurrence are for @app.task(cron=...) and every="
+                "give them to schedule(...); those of a recurrence are for @app.task(cron=...), every= and recur="
             )
             raise InvalidArgumentsError(msg)
+        self._spec.check_overlap(trigger)
         return await self._order(trigger=trigger, job_id=job_id, replace=replace)
 
     async def _order(
@@ -148,7 +175,8 @@ class Schedule(Generic[R_co]):
         replace: bool,
         delay: float | None = None,
         at: datetime | None = None,
-        trigger: Cron | Every | None = None,
+        trigger: Trigger | None = None,
+        misfire_policy: MisfirePolicy = MisfirePolicy.ONCE,
     ) -> Job[R_co]:
         if job_id is not None and (not isinstance(job_id, str) or not job_id):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
             msg = f"cannot schedule {self._spec.name!r}: a job_id is a non-empty str, not {job_id!r}"
@@ -166,5 +194,6 @@ class Schedule(Generic[R_co]):
                 delay=delay,
                 at=at,
                 trigger=trigger,
+                misfire_policy=misfire_policy,
             )
         )

@@ -7,6 +7,7 @@ from typing import Any
 from jobify._calendar import CalendarInterval
 from jobify._cron import Cron
 from jobify._dst import DstRule
+from jobify._limits import Limits
 from jobify._recurrence import AnyOf, Every, Recurrence
 from jobify._zones import zone_name
 from jobify.exceptions import InvalidScheduleError
@@ -15,7 +16,21 @@ Trigger = Cron | Every | CalendarInterval | AnyOf
 
 _LONGEST = 1000
 """Characters of a text that an error repeats."""
+_POLICIES = ("misfire_policy", "overlap", "jitter")
+_DEFAULTS = Limits()
 _UNITS = ("years", "months", "weeks", "days")
+
+
+def storable(recurrence: Recurrence) -> Trigger:
+    """Return a recurrence of one of the kinds that can be stored.
+
+    Raises:
+        InvalidScheduleError: it is of none of them.
+    """
+    if not isinstance(recurrence, Trigger):
+        msg = f"cannot recur by {recurrence!r}: give a Cron, an Every, a CalendarInterval, or AnyOf them"
+        raise InvalidScheduleError(msg)
+    return recurrence
 
 
 def trigger_to_text(trigger: Trigger) -> str:
@@ -47,6 +62,9 @@ def _written(trigger: Recurrence) -> dict[str, Any]:
         moment: datetime | None = getattr(trigger, name)
         if moment is not None:
             what[name] = moment.isoformat()
+    for name in _POLICIES:
+        if (value := getattr(trigger, name)) != getattr(_DEFAULTS, name):
+            what[name] = value if isinstance(value, float) else str(value)
     if isinstance(trigger, Every):
         return what | {"every": trigger.seconds}
     if isinstance(trigger, AnyOf):
@@ -67,6 +85,7 @@ def _read(what: dict[str, Any]) -> Trigger:
     for name in ("start_date", "end_date"):
         if name in what:
             limits[name] = datetime.fromisoformat(what.pop(name))
+    limits |= {name: what.pop(name) for name in _POLICIES if name in what}
     if "every" in what:
         return Every(what.pop("every"), **limits, **_known(what))
     if "any_of" in what:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from itertools import zip_longest
 from textwrap import indent
 
-from jobify import Event, JobStatus, Skipped, Transition, to_nanoseconds
+from jobify import Event, JobStatus, Moved, Skipped, Transition, to_nanoseconds
 
 _UNITS = (("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000))
 _PLAIN_REASONS = frozenset({"cancelled", None})
@@ -97,6 +97,8 @@ class Teller:
             return (
                 f"skipped {event.count} from {self._since(event.first)} to {self._since(event.last)} ({event.reason})"
             )
+        if isinstance(event, Moved):
+            return event.reason + ("" if event.reason == "paused" else f", due at {self._since(event.exec_at)}")
         if event.status is JobStatus.SCHEDULED:
             return f"scheduled for {self._since(event.exec_at)}{_why(event)}"
         if event.status is JobStatus.RUNNING:

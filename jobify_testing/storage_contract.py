@@ -54,10 +54,15 @@ class StorageContract(ABC):
         job = self._job(
             storage,
             trigger='{"every":5}',
-            declared=True,
             exec_at=NOON + timedelta(microseconds=1),
             scheduled_for=NOON,
             delay=0.1,
+            declaration="as it was declared",
+            misfire_policy="skip",
+            parent="another",
+            covered=NOON + timedelta(microseconds=1),
+            until=NOON + timedelta(microseconds=2),
+            paused=True,
             attempt=2,
             runs=3,
             failures=4,
@@ -99,8 +104,9 @@ class StorageContract(ABC):
         old = await storage.add(self._job(storage), replace=True)
         new = await storage.add(self._job(storage, task="other"), replace=True)
         assert new > old
-        await storage.start(old, attempt=5, started_at=NOON)
+        await storage.start(old, attempt=5, started_at=NOON, scheduled_for=NOON)
         await storage.finish(old, self._job(storage, number=old, runs=9))
+        await storage.amend(self._job(storage, number=old, paused=True))
         await storage.finish(old, None)
         await storage.remove(old)
         (row,) = await self._reopened(storage)
@@ -122,7 +128,7 @@ class StorageContract(ABC):
         """A later owner sees that an attempt was in progress; after its end, what follows."""
         storage = await self._opened()
         number = await storage.add(self._job(storage), replace=False)
-        await storage.start(number, attempt=2, started_at=NOON)
+        await storage.start(number, attempt=2, started_at=NOON, scheduled_for=NOON)
         (row,) = await self._reopened(storage)
         assert (row.running, row.attempt, row.started_at) == (True, 2, NOON)
 
@@ -135,14 +141,47 @@ class StorageContract(ABC):
         assert await self._reopened(storage) == []
         await storage.close()
 
+    async def test_a_start_notes_the_time_it_is_meant_for(self) -> None:
+        """A run may stand for a later time than the one that was stored."""
+        storage = await self._opened()
+        number = await storage.add(self._job(storage), replace=False)
+        later = NOON + timedelta(hours=3)
+        await storage.start(number, attempt=1, started_at=later, scheduled_for=later)
+        (row,) = await self._reopened(storage)
+        assert (row.scheduled_for, row.exec_at, row.running) == (later, self._job(storage).exec_at, True)
+        await storage.close()
+
+    async def test_what_is_amended_leaves_the_run_alone(self) -> None:
+        """`amend` writes what a person has changed, while an attempt is in progress too."""
+        storage = await self._opened()
+        number = await storage.add(self._job(storage, runs=7), replace=False)
+        await storage.start(number, attempt=3, started_at=NOON, scheduled_for=NOON)
+        later = NOON + timedelta(hours=1)
+        changes: dict[str, Any] = {
+            "trigger": "another recurrence",
+            "exec_at": later,
+            "scheduled_for": later,
+            "delay": 60.0,
+            "covered": later,
+            "until": later,
+            "paused": True,
+            "interruptions": 2,
+        }
+        await storage.amend(self._job(storage, number=number, task="other", **changes))
+        (row,) = await self._reopened(storage)
+        assert {name: getattr(row, name) for name in changes} == changes
+        assert (row.task, row.running, row.attempt, row.runs) == ("module:task", True, 3, 7)
+        await storage.close()
+
     async def test_what_is_gone_stays_gone(self) -> None:
         """Verbs on a job that is gone do nothing, and raise nothing."""
         storage = await self._opened()
         number = await storage.add(self._job(storage), replace=False)
         await storage.remove(number)
         await storage.remove(number)
-        await storage.start(number, attempt=1, started_at=NOON)
+        await storage.start(number, attempt=1, started_at=NOON, scheduled_for=NOON)
         await storage.finish(number, self._job(storage, number=number))
+        await storage.amend(self._job(storage, number=number))
         await storage.release([self._job(storage, number=number)])
         assert await self._reopened(storage) == []
         await storage.close()
@@ -171,7 +210,7 @@ class StorageContract(ABC):
         """`release` writes the rows as they are given."""
         storage = await self._opened()
         number = await storage.add(self._job(storage), replace=False)
-        await storage.start(number, attempt=1, started_at=NOON)
+        await storage.start(number, attempt=1, started_at=NOON, scheduled_for=NOON)
         await storage.release([self._job(storage, number=number)])
         (row,) = await self._reopened(storage)
         assert (row.running, row.attempt, row.started_at) == (False, 0, None)
@@ -227,8 +266,9 @@ class StorageContract(ABC):
             for verb in (
                 storage.add(self._job(storage), replace=False),
                 storage.claim(FOREVER),
-                storage.start(1, attempt=1, started_at=NOON),
+                storage.start(1, attempt=1, started_at=NOON, scheduled_for=NOON),
                 storage.finish(1, None),
+                storage.amend(self._job(storage, number=1)),
                 storage.remove(1),
                 storage.release([]),
             ):

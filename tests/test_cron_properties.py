@@ -222,6 +222,20 @@ def test_a_preview_is_the_next_time_again_and_again(case: Case, rule: DstRule, d
             assert moment == shown.astimezone(UTC)
 
 
+@given(case=cases(), rule=rules, seed=st.integers(0, 2**32))
+def test_times_are_counted_as_they_are_found(case: Case, rule: DstRule, seed: int) -> None:
+    """Between any two moments around a change of the clocks `count` is what `next_after` finds one by one."""
+    expression, zone, change = case
+    cron = Cron(expression.text, tz=zone, dst=rule)
+    times = oracle(expression, rule, zone, change)
+    rng = random.Random(seed)
+    moments = sorted(change + timedelta(seconds=rng.uniform(-1, 1) * 26 * 3600) for _ in range(6))
+    if times:
+        moments = sorted([*moments, times[len(times) // 2], change])
+    for after, until in pairwise(moments):
+        assert cron.count(after=after, until=until) == sum(after < time <= until for time in times)
+
+
 @given(case=cases(), rule=rules, minute=st.integers(0, 1439))
 def test_a_calendar_day_is_a_fixed_time_of_day(case: Case, rule: DstRule, minute: int) -> None:
     """An interval of one calendar day follows the rule as the same time of day does as an expression."""

@@ -40,15 +40,20 @@ class BrokenStorage:
         await self._work()
         return await self._inner.claim(before)
 
-    async def start(self, number: int, /, *, attempt: int, started_at: datetime) -> None:
+    async def start(self, number: int, /, *, attempt: int, started_at: datetime, scheduled_for: datetime) -> None:
         """Note the start of an attempt."""
         await self._work()
-        await self._inner.start(number, attempt=attempt, started_at=started_at)
+        await self._inner.start(number, attempt=attempt, started_at=started_at, scheduled_for=scheduled_for)
 
     async def finish(self, number: int, /, following: StoredJob | None) -> None:
         """Note the end of a run."""
         await self._work()
         await self._inner.finish(number, following)
+
+    async def amend(self, job: StoredJob, /) -> None:
+        """Note what was changed."""
+        await self._work()
+        await self._inner.amend(job)
 
     async def release(self, jobs: Sequence[StoredJob], /) -> None:
         """Give jobs back."""
@@ -59,6 +64,10 @@ class BrokenStorage:
         """Forget a job."""
         await self._work()
         await self._inner.remove(number)
+
+    def abandon(self) -> None:
+        """Give up the ownership at once."""
+        self._inner.abandon()
 
     async def close(self) -> None:
         """Close the storage, broken or not."""

@@ -173,3 +173,72 @@ async def test_memory_is_private_and_empty_in_each_test(_time: int, virtual_cloc
         await task.schedule().delay(10)
     async with app:
         assert len(await app.jobs()) == 1
+
+
+SCHEMA_1 = """
+CREATE TABLE jobify_jobs (
+    number        INTEGER PRIMARY KEY AUTOINCREMENT,
+    id            TEXT    NOT NULL UNIQUE,
+    task          TEXT    NOT NULL,
+    arguments     BLOB    NOT NULL,
+    trigger       TEXT,
+    declared      INTEGER NOT NULL,
+    exec_at       INTEGER NOT NULL,
+    scheduled_for INTEGER NOT NULL,
+    delay         REAL,
+    running       INTEGER NOT NULL,
+    attempt       INTEGER NOT NULL,
+    runs          INTEGER NOT NULL,
+    failures      INTEGER NOT NULL,
+    interruptions INTEGER NOT NULL,
+    started_at    INTEGER
+);
+PRAGMA user_version = 1;
+INSERT INTO jobify_jobs VALUES
+    (3, 'once', 'work', CAST('{"args":[1],"kwargs":{}}' AS BLOB), NULL, 0,
+     1767225660000000, 1767225660000000, 60.0, 0, 0, 0, 0, 0, NULL),
+    (5, 'declared', 'declared', CAST('{"args":[],"kwargs":{}}' AS BLOB),
+     '{"every":3600.0,"max_failures":10,"max_runs":null}', 1,
+     1767229200000000, 1767229200000000, 3600.0, 1, 1, 7, 2, 0, 1767225600000000);
+UPDATE sqlite_sequence SET seq = 9;
+"""
+
+
+@pytest.mark.virtual_clock(storage="keep")
+async def test_a_database_of_schema_1_is_brought_to_this_one(tmp_path: Path, virtual_clock: VirtualClock) -> None:
+    """What an earlier version has written is found again: jobs, counters, declarations, and numbers that were given."""
+    path = tmp_path / "jobs.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(SCHEMA_1)
+    connection.close()
+    app = Jobify(storage=SQLiteStorage(path))
+    calls: list[int] = []
+
+    @app.task(name="work")
+    async def work(n: int) -> None:
+        calls.append(n)
+
+    @app.task(name="declared", every=3600)
+    async def declared() -> None: ...
+
+    async with app:
+        job = await app.get_job("declared")
+        assert job is not None
+        assert (job.run_count, job.failure_count, job.paused, job.parent) == (7, 2, False, None)
+        assert job.exec_at == datetime(2026, 1, 1, 1, tzinfo=UTC)
+        await work.schedule(2).delay(3600)
+        await virtual_clock.advance(60)
+        assert calls == [1]
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT number, id, declaration IS NOT NULL FROM jobify_jobs").fetchall() == [
+        (5, "declared", 1),
+        (10, job_id_of(connection, 10), 0),
+    ]
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    connection.close()
+
+
+def job_id_of(connection: sqlite3.Connection, number: int) -> str:
+    """Return the id of a row."""
+    (job_id,) = connection.execute("SELECT id FROM jobify_jobs WHERE number = ?", (number,)).fetchone()
+    return str(job_id)

@@ -52,10 +52,10 @@ class Troubled(MemoryStorage):
         await self._work("claim")
         return await super().claim(before)
 
-    async def start(self, number: int, /, *, attempt: int, started_at: datetime) -> None:
+    async def start(self, number: int, /, *, attempt: int, started_at: datetime, scheduled_for: datetime) -> None:
         """Note a start."""
         await self._work("start")
-        await super().start(number, attempt=attempt, started_at=started_at)
+        await super().start(number, attempt=attempt, started_at=started_at, scheduled_for=scheduled_for)
 
     async def finish(self, number: int, /, following: StoredJob | None) -> None:
         """Note an end."""

@@ -214,7 +214,7 @@ def test_what_is_no_function_is_refused() -> None:
         ({"retry": -1}, InvalidScheduleError, "whole number"),
         ({"retry": True}, InvalidScheduleError, "whole number"),
         ({"retry": "3"}, InvalidScheduleError, "whole number"),
-        ({"cron": "* * * * *", "every": 5}, TaskDefinitionError, "both"),
+        ({"cron": "* * * * *", "every": 5}, TaskDefinitionError, "more than one"),
         ({"cron": "nonsense"}, InvalidScheduleError, "nonsense"),
         ({"every": 0}, InvalidScheduleError, "interval"),
         ({"cron": Cron("* * * * *", args=(1,))}, InvalidArgumentsError, "too many"),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from jobify.exceptions import DuplicateJobError, StorageError
-from jobify.storage._protocol import Host, StoredJob
+from jobify.storage._protocol import AMENDED, Host, StoredJob
 
 
 class _Rows:
@@ -72,13 +72,21 @@ class MemoryStorage:
         rows.claimed.update(job.number for job in found)
         return [replace(job) for job in sorted(found, key=lambda job: job.number)]
 
-    async def start(self, number: int, /, *, attempt: int, started_at: datetime) -> None:
+    async def start(self, number: int, /, *, attempt: int, started_at: datetime, scheduled_for: datetime) -> None:
         """Note that an attempt is in progress."""
         job = self._open_rows().by_number.get(number)
         if job is not None:
             job.running = True
             job.attempt = attempt
             job.started_at = started_at
+            job.scheduled_for = scheduled_for
+
+    async def amend(self, job: StoredJob, /) -> None:
+        """Note what was changed of a job beside its runs."""
+        kept = self._open_rows().by_number.get(job.number)
+        if kept is not None:
+            for name in AMENDED:
+                setattr(kept, name, getattr(job, name))
 
     async def finish(self, number: int, /, following: StoredJob | None) -> None:
         """Note that an attempt has ended, and what follows."""

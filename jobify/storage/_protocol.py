@@ -22,10 +22,18 @@ class StoredJob:
         task: the name of its task.
         arguments: bytes where the storage is `serialized`, else the pair (args, kwargs).
         trigger: the recurrence as text; None for a one-time job.
-        declared: whether the recurrence is part of the declaration of the task.
+        declaration: the recurrence that the declaration of the task stated, as text; None if no declaration made
+            the job. `trigger` may differ from it: a person has rescheduled the job.
+        misfire_policy: of a one-time job: whether it still starts when it is late, as text; None for the default.
+        parent: the id of the job that started this one; None if none did.
         exec_at: when the job is due next; aware, in UTC.
         scheduled_for: the time for which the run in progress, or else the next one, is meant.
         delay: the seconds that were asked for, where `exec_at` was forecast from a duration.
+        covered: the last time for which a job of its own was started while a run was in progress; None if there
+            is none behind `scheduled_for`.
+        until: the last of the times behind `scheduled_for` that get a run each although they have passed; None if
+            there are none.
+        paused: whether a person has paused the job.
         running: whether an attempt is in progress.
         attempt: the attempts made in the run in progress; 0 if none is.
         runs: how many runs have ended.
@@ -39,16 +47,25 @@ class StoredJob:
     task: str
     arguments: Any
     trigger: str | None = None
-    declared: bool = False
+    declaration: str | None = None
+    misfire_policy: str | None = None
+    parent: str | None = None
     exec_at: datetime
     scheduled_for: datetime
     delay: float | None = None
+    covered: datetime | None = None
+    until: datetime | None = None
+    paused: bool = False
     running: bool = False
     attempt: int = 0
     runs: int = 0
     failures: int = 0
     interruptions: int = 0
     started_at: datetime | None = None
+
+
+AMENDED = ("trigger", "exec_at", "scheduled_for", "delay", "covered", "until", "paused", "interruptions")
+"""What `Storage.amend` writes."""
 
 
 class Host(Protocol):
@@ -103,10 +120,22 @@ class Storage(Protocol):
         """Return, by number, the jobs due before a time that were not claimed since `open`."""
         ...
 
-    async def start(self, number: int, /, *, attempt: int, started_at: datetime) -> None:
+    async def start(self, number: int, /, *, attempt: int, started_at: datetime, scheduled_for: datetime) -> None:
         """Note that an attempt is in progress. Nothing happens if the job is gone.
 
-        `started_at` is when the first attempt of the run started.
+        Args:
+            number: of the job.
+            attempt: the number of the attempt in its run, from 1.
+            started_at: when the first attempt of the run started.
+            scheduled_for: the time for which the run is meant.
+        """
+        ...
+
+    async def amend(self, job: StoredJob, /) -> None:
+        """Note what was changed of a job beside its runs. Nothing happens if the job is gone.
+
+        That are its `trigger`, `exec_at`, `scheduled_for`, `delay`, `covered`, `until`, `paused` and `interruptions`.
+        An attempt may be in progress meanwhile, and goes on.
         """
         ...
 

@@ -169,9 +169,16 @@ class SQLiteStorage:
         self._claimed.update(job.number for job in new)
         return new
 
-    async def start(self, number: int, /, *, attempt: int, started_at: datetime) -> None:
+    async def start(self, number: int, /, *, attempt: int, started_at: datetime, scheduled_for: datetime) -> None:
         """Note that an attempt is in progress."""
-        await self._submit(partial(rows.mark_running, number=number, attempt=attempt, started_at=started_at))
+        write = partial(
+            rows.mark_running, number=number, attempt=attempt, started_at=started_at, scheduled_for=scheduled_for
+        )
+        await self._submit(write)
+
+    async def amend(self, job: StoredJob, /) -> None:
+        """Note what was changed of a job beside its runs."""
+        await self._submit(partial(rows.amend, job=job))
 
     async def finish(self, number: int, /, following: StoredJob | None) -> None:
         """Note that an attempt has ended, and what follows."""

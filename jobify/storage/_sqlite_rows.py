@@ -6,40 +6,22 @@ from datetime import datetime
 from typing import Any
 
 from jobify._clock import wall_datetime, wall_nanoseconds
-from jobify.exceptions import StorageError
-from jobify.storage._protocol import StoredJob
+from jobify.storage._protocol import AMENDED, StoredJob
+from jobify.storage._sqlite_schema import migrate
 
-_VERSION = 1
-_SCHEMA = """
-CREATE TABLE jobify_jobs (
-    number        INTEGER PRIMARY KEY AUTOINCREMENT,
-    id            TEXT    NOT NULL UNIQUE,
-    task          TEXT    NOT NULL,
-    arguments     BLOB    NOT NULL,
-    trigger       TEXT,
-    declared      INTEGER NOT NULL,
-    exec_at       INTEGER NOT NULL,  -- instants are microseconds since 1970-01-01T00:00:00Z
-    scheduled_for INTEGER NOT NULL,
-    delay         REAL,
-    running       INTEGER NOT NULL,
-    attempt       INTEGER NOT NULL,
-    runs          INTEGER NOT NULL,
-    failures      INTEGER NOT NULL,
-    interruptions INTEGER NOT NULL,
-    started_at    INTEGER
-)
-"""
-_COLUMNS = (
-    "id, task, arguments, trigger, declared, exec_at, scheduled_for, delay, running, attempt, runs, failures, "
-    "interruptions, started_at"
-)
-_INSERT = f"INSERT OR IGNORE INTO jobify_jobs ({_COLUMNS}) VALUES ({', '.join('?' * 14)})"  # noqa: S608  # constants
-_SELECT = f"SELECT number, {_COLUMNS} FROM jobify_jobs WHERE exec_at < ? ORDER BY number"  # noqa: S608  # constants
-_UPDATE = """
-UPDATE jobify_jobs SET exec_at = ?, scheduled_for = ?, delay = ?, running = ?, attempt = ?, runs = ?, failures = ?,
-    interruptions = ?, started_at = ? WHERE number = ?
-"""
-_MARK_RUNNING = "UPDATE jobify_jobs SET running = 1, attempt = ?, started_at = ? WHERE number = ?"
+_INSTANTS = frozenset({"exec_at", "scheduled_for", "covered", "until", "started_at"})
+_FIXED = ("id", "task", "arguments", "trigger", "declaration", "misfire_policy", "parent")
+_MOVING = (
+    "exec_at", "scheduled_for", "delay", "covered", "until", "paused", "running", "attempt", "runs", "failures",
+    "interruptions", "started_at",
+)  # fmt: skip
+_COLUMNS = (*_FIXED, *_MOVING)
+_LIST = ", ".join(_COLUMNS)
+_INSERT = f"INSERT OR IGNORE INTO jobify_jobs ({_LIST}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  # constants
+_SELECT = f"SELECT number, {_LIST} FROM jobify_jobs WHERE exec_at < ? ORDER BY number"  # noqa: S608  # constants
+_UPDATE = f"UPDATE jobify_jobs SET {', '.join(f'{name} = ?' for name in _MOVING)} WHERE number = ?"  # noqa: S608  # constants
+_AMEND = f"UPDATE jobify_jobs SET {', '.join(f'{name} = ?' for name in AMENDED)} WHERE number = ?"  # noqa: S608  # constants
+_MARK_RUNNING = "UPDATE jobify_jobs SET running = 1, attempt = ?, started_at = ?, scheduled_for = ? WHERE number = ?"
 
 
 def prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
@@ -48,21 +30,11 @@ def prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute("BEGIN IMMEDIATE")
     try:
-        _migrate(connection)
+        migrate(connection)
         connection.execute("COMMIT")
     except BaseException:
         connection.rollback()
         raise
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > _VERSION:
-        msg = f"the database has schema {version}, and this jobify knows {_VERSION}: it was written by a newer one"
-        raise StorageError(msg)
-    if version == 0:
-        connection.execute(_SCHEMA)
-        connection.execute(f"PRAGMA user_version = {_VERSION}")
 
 
 def transact(connection: sqlite3.Connection, writes: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
@@ -82,7 +54,7 @@ def insert(connection: sqlite3.Connection, *, job: StoredJob, replace: bool) -> 
     """Add a row, and return its number; None if the id is taken."""
     if replace:
         connection.execute("DELETE FROM jobify_jobs WHERE id = ?", (job.id,))
-    cursor = connection.execute(_INSERT, (job.id, job.task, job.arguments, job.trigger, job.declared, *_moving(job)))
+    cursor = connection.execute(_INSERT, _values(job, _COLUMNS))
     return cursor.lastrowid if cursor.rowcount else None
 
 
@@ -93,12 +65,19 @@ def select(connection: sqlite3.Connection, *, before: datetime) -> list[StoredJo
 
 def update(connection: sqlite3.Connection, *, jobs: Sequence[StoredJob]) -> None:
     """Write what changes in the life of jobs; those that are gone stay gone."""
-    connection.executemany(_UPDATE, [(*_moving(job), job.number) for job in jobs])
+    connection.executemany(_UPDATE, [(*_values(job, _MOVING), job.number) for job in jobs])
 
 
-def mark_running(connection: sqlite3.Connection, *, number: int, attempt: int, started_at: datetime) -> None:
+def amend(connection: sqlite3.Connection, *, job: StoredJob) -> None:
+    """Write what was changed of a job beside its runs."""
+    connection.execute(_AMEND, (*_values(job, AMENDED), job.number))
+
+
+def mark_running(
+    connection: sqlite3.Connection, *, number: int, attempt: int, started_at: datetime, scheduled_for: datetime
+) -> None:
     """Write that an attempt is in progress."""
-    connection.execute(_MARK_RUNNING, (attempt, _to_micros(started_at), number))
+    connection.execute(_MARK_RUNNING, (attempt, _to_micros(started_at), _to_micros(scheduled_for), number))
 
 
 def delete(connection: sqlite3.Connection, *, number: int) -> None:
@@ -106,43 +85,23 @@ def delete(connection: sqlite3.Connection, *, number: int) -> None:
     connection.execute("DELETE FROM jobify_jobs WHERE number = ?", (number,))
 
 
-def _moving(job: StoredJob) -> tuple[Any, ...]:
-    """Return the columns that change in the life of a job."""
-    return (
-        _to_micros(job.exec_at),
-        _to_micros(job.scheduled_for),
-        job.delay,
-        job.running,
-        job.attempt,
-        job.runs,
-        job.failures,
-        job.interruptions,
-        None if job.started_at is None else _to_micros(job.started_at),
-    )
+def _values(job: StoredJob, names: Sequence[str]) -> list[Any]:
+    """Return columns of a row as they are written."""
+    values = [getattr(job, name) for name in names]
+    return [
+        _to_micros(value) if name in _INSTANTS and value is not None else value
+        for name, value in zip(names, values, strict=True)
+    ]
 
 
 def _to_job(row: tuple[Any, ...]) -> StoredJob:
-    (number, job_id, task, arguments, trigger, declared, exec_at, scheduled_for, delay, running, *counters, started) = (
-        row
-    )
-    attempt, runs, failures, interruptions = counters
-    return StoredJob(
-        number=number,
-        id=job_id,
-        task=task,
-        arguments=arguments,
-        trigger=trigger,
-        declared=bool(declared),
-        exec_at=_from_micros(exec_at),
-        scheduled_for=_from_micros(scheduled_for),
-        delay=delay,
-        running=bool(running),
-        attempt=attempt,
-        runs=runs,
-        failures=failures,
-        interruptions=interruptions,
-        started_at=None if started is None else _from_micros(started),
-    )
+    number, *values = row
+    columns: dict[str, Any] = {
+        name: _from_micros(value) if name in _INSTANTS and value is not None else value
+        for name, value in zip(_COLUMNS, values, strict=True)
+    }
+    columns["paused"], columns["running"] = bool(columns["paused"]), bool(columns["running"])
+    return StoredJob(number=number, **columns)
 
 
 def _to_micros(moment: datetime) -> int:

@@ -1,0 +1,181 @@
+"""From the end of an attempt to what comes next, and past a time at which a job could not start.
+
+The storage commits, then the job moves, then it is told: in this order at every step.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+from jobify._aftermath import after_run, aftermath, coming, due_of_retry, ended_run
+from jobify._clock import Clock
+from jobify._entry import Due, Entry, Next
+from jobify._executor import Outcome
+from jobify._keeper import Keeper
+from jobify._ledger import Ledger
+from jobify._log import logger
+from jobify._misfire import Decision
+from jobify._records import row_after_run, row_in_backoff, times_now
+from jobify._run import JobStatus
+from jobify._runtime import Runtime
+from jobify._settings import Settings
+from jobify.storage import StoredJob
+
+
+class Ending:
+    """Writes what becomes of jobs whose attempt has ended, and lets them go there.
+
+    Args:
+        settings: of the app.
+        runtime: of the app.
+        clock: of the scheduler.
+        keeper: its way to the storage.
+        ledger: its jobs.
+        wait: lets a job wait for its time.
+        put_back: leaves a job, of which nothing more can be said, to the next start.
+
+    Attributes:
+        over: whether the app has let go of all jobs.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        runtime: Runtime,
+        clock: Clock,
+        keeper: Keeper,
+        ledger: Ledger,
+        *,
+        wait: Callable[[Entry], None],
+        put_back: Callable[[Entry], None],
+    ) -> None:
+        self.over = False
+        self._tz = settings.tz
+        self._random = runtime.random
+        self._clock = clock
+        self._keeper = keeper
+        self._ledger = ledger
+        self._wait = wait
+        self._put_back = put_back
+
+    async def conclude(self, entry: Entry, outcome: Outcome) -> None:
+        """Let a job go on behind an attempt that has ended by itself."""
+        await self._carry(entry, self._conclude(entry, outcome))
+
+    async def overtake(self, entry: Entry) -> None:
+        """Let a job go on behind a run that was cancelled for the sake of a later time."""
+        await self._carry(entry, self._overtake(entry))
+
+    async def pass_over(self, entry: Entry, decision: Decision) -> None:
+        """Let a job go on behind times that were missed, and are not made up for."""
+        await self._carry(entry, self._pass_over(entry, decision))
+
+    async def _carry(self, entry: Entry, step: Coroutine[None, None, None]) -> None:
+        await self._keeper.whole(self._guarded(entry, step), stored=bool(entry.row), about=entry)
+
+    async def _guarded(self, entry: Entry, step: Coroutine[None, None, None]) -> None:
+        try:
+            await self._keeper.others(entry.id)  # a cancellation or a replacement in progress decides first
+            await step
+        except BaseException:
+            step.close()
+            if not entry.done and not self.over:  # whatever it was, nobody is to wait for ever
+                self._put_back(entry)
+            raise
+
+    async def _conclude(self, entry: Entry, outcome: Outcome) -> None:
+        backoff = due_of_retry(entry, outcome, self._clock, self._random, self._tz)
+        if backoff is None or not await self._back_off(entry, backoff, outcome):
+            await self._end_run(entry, outcome)
+
+    async def _write(self, entry: Entry, row: StoredJob | None) -> None:
+        number = entry.row
+        if number and await self._keeper.insist(self._keeper.storage.finish, number, row):
+            self._ledger.unfinished.pop(number, None)
+        if self.over:  # the app has let go of the job meanwhile
+            raise asyncio.CancelledError
+
+    async def _is_given_up(self, entry: Entry) -> bool:
+        """Whether a job has no future, when who cancels or replaces it has had its way with the storage.
+
+        That may have begun while the end of its run was written: the row is theirs until then.
+        """
+        if entry.given_up:
+            await self._keeper.others(entry.id)
+            if self.over:
+                raise asyncio.CancelledError
+        return entry.given_up is not None
+
+    async def _back_off(self, entry: Entry, due: Due, outcome: Outcome) -> bool:
+        """Let a job wait for its next attempt; return whether it may still have one."""
+        await self._write(entry, row_in_backoff(entry, due) if entry.row else None)
+        if await self._is_given_up(entry):
+            return False
+        entry.wait_until(due)
+        self._ledger.move(entry, JobStatus.SCHEDULED, error=outcome.error, reason="retry")
+        self._wait(entry)
+        logger.info("attempt %d of job %r failed; next in %g s", entry.attempt, entry.id, due.delay)
+        return True
+
+    async def _end_run(self, entry: Entry, outcome: Outcome) -> None:
+        after = aftermath(entry, outcome, self._clock, self._random, self._tz)
+        row = None
+        if entry.row and after.following is not None:
+            row = row_after_run(entry, after.following, runs=entry.runs + 1, failures=after.failures)
+        await self._write(entry, row)
+        if await self._is_given_up(entry):
+            after = aftermath(entry, outcome, self._clock, self._random, self._tz)
+        entry.last_run = ended_run(entry, outcome, self._clock, self._tz)
+        self._ledger.move(entry, outcome.status, error=outcome.error)
+        if after.overlap is not None:
+            self._ledger.skip(entry, after.overlap.skipped, reason=after.overlap.reason)
+        if entry.recurring:
+            entry.runs += 1
+            entry.failures = after.failures
+        if after.following is None:
+            self._ledger.end(entry, after.last_status, error=outcome.error, reason=entry.given_up)
+        else:
+            self._go_on(entry, after.following)
+            entry.release()
+            self._wait(entry)
+        if outcome.error is not None:
+            logger.warning("job %r of task %r: %s", entry.id, entry.task, outcome.status, exc_info=outcome.error)
+
+    def _go_on(self, entry: Entry, step: Next, *, reason: str | None = None) -> None:
+        entry.interruptions = entry.attempt = 0
+        entry.started_at = None
+        entry.go_to(step)
+        self._ledger.move(entry, JobStatus.SCHEDULED, reason=reason)
+
+    async def _overtake(self, entry: Entry) -> None:
+        trigger = entry.trigger
+        assert trigger is not None  # noqa: S101  # only a time of its own overtakes a run
+        step, overlap = after_run(entry, trigger, self._clock, self._random, self._tz)
+        row = None
+        if entry.row and step is not None:
+            row = row_after_run(entry, step, runs=entry.runs, failures=entry.failures)
+        await self._write(entry, row)
+        if await self._is_given_up(entry) or step is None:
+            self._ledger.end(entry, JobStatus.CANCELLED, reason=entry.given_up or "overtaken")
+            return
+        if overlap is not None:
+            self._ledger.skip(entry, overlap.skipped, reason=overlap.reason)
+        self._go_on(entry, step, reason="overtaken")
+        self._wait(entry)
+
+    async def _pass_over(self, entry: Entry, decision: Decision) -> None:
+        step = None
+        times = times_now(entry, self._clock, self._tz)
+        if entry.trigger is not None and times is not None:
+            step = coming(entry, entry.trigger, entry.reached, times, self._random, self._tz)
+        row = None
+        if entry.row and step is not None:
+            row = row_after_run(entry, step, runs=entry.runs, failures=entry.failures)
+        await self._write(entry, row)
+        if await self._is_given_up(entry):
+            return  # whoever cancels or replaces it ends it too
+        self._ledger.skip(entry, decision.skipped, reason=decision.reason)
+        if step is None:
+            self._ledger.end(entry, JobStatus.CANCELLED, reason=decision.reason)
+        else:
+            entry.go_to(step)
+            self._wait(entry)

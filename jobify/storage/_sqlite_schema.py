@@ -1,0 +1,65 @@
+"""The tables of the SQLite storage, and the way from each earlier form of them to this one."""
+
+import sqlite3
+
+from jobify.exceptions import StorageError
+
+VERSION = 2
+_JOBS = """
+CREATE TABLE jobify_jobs (
+    number         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id             TEXT    NOT NULL UNIQUE,
+    task           TEXT    NOT NULL,
+    arguments      BLOB    NOT NULL,
+    trigger        TEXT,
+    declaration    TEXT,
+    misfire_policy TEXT,
+    parent         TEXT,
+    exec_at        INTEGER NOT NULL,  -- instants are microseconds since 1970-01-01T00:00:00Z
+    scheduled_for  INTEGER NOT NULL,
+    delay          REAL,
+    covered        INTEGER,
+    until          INTEGER,
+    paused         INTEGER NOT NULL,
+    running        INTEGER NOT NULL,
+    attempt        INTEGER NOT NULL,
+    runs           INTEGER NOT NULL,
+    failures       INTEGER NOT NULL,
+    interruptions  INTEGER NOT NULL,
+    started_at     INTEGER
+)
+"""
+_KEPT_SINCE_1 = (
+    "number, id, task, arguments, trigger, exec_at, scheduled_for, delay, running, attempt, runs, failures, "
+    "interruptions, started_at"
+)
+_COPY_FROM_1 = f"""
+INSERT INTO jobify_jobs ({_KEPT_SINCE_1}, declaration, paused)
+SELECT {_KEPT_SINCE_1}, CASE WHEN declared THEN trigger END, 0 FROM jobify_jobs_1
+"""  # noqa: S608  # constants
+_FROM_1_TO_2 = (
+    "ALTER TABLE jobify_jobs RENAME TO jobify_jobs_1",
+    _JOBS,
+    _COPY_FROM_1,
+    # A number is never given twice, those of rows that are gone included.
+    "DELETE FROM sqlite_sequence WHERE name = 'jobify_jobs'",
+    "UPDATE sqlite_sequence SET name = 'jobify_jobs' WHERE name = 'jobify_jobs_1'",
+    "DROP TABLE jobify_jobs_1",
+)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Make the tables, or bring those of an earlier version to this one, within the transaction in progress.
+
+    Raises:
+        StorageError: they were made by a newer version.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        msg = f"the database has schema {version}, and this jobify knows {VERSION}: it was written by a newer one"
+        raise StorageError(msg)
+    if version == VERSION:
+        return
+    for statement in _FROM_1_TO_2 if version == 1 else (_JOBS,):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
