@@ -6,8 +6,9 @@ from jobify._clock import Alarm, Clock, SystemClock, to_nanoseconds
 from jobify._cron import Cron
 from jobify._dst import DstRule
 from jobify._health import Health
+from jobify._history import Retention, RunRecord, RunStatus
 from jobify._job import Job
-from jobify._policies import MisfirePolicy, Overlap
+from jobify._policies import MisfirePolicy, OnCrash, Overlap
 from jobify._recurrence import AnyOf, Every, Recurrence
 from jobify._retry import Retry
 from jobify._run import JobStatus, Run
@@ -28,6 +29,7 @@ from jobify.exceptions import (
     JobifyError,
     JobNotCompletedError,
     JobTimeoutError,
+    ResultNotStoredError,
     StorageError,
     TaskDefinitionError,
     WorkerError,
@@ -61,11 +63,16 @@ __all__ = [
     "Listener",
     "MisfirePolicy",
     "Moved",
+    "OnCrash",
     "Overlap",
     "Recurrence",
+    "ResultNotStoredError",
+    "Retention",
     "Retry",
     "Run",
     "RunMode",
+    "RunRecord",
+    "RunStatus",
     "Runtime",
     "Schedule",
     "Skipped",

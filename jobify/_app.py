@@ -9,6 +9,7 @@ from typing import Any, Self
 from jobify._clock import Clock
 from jobify._control import Control
 from jobify._entry import Order
+from jobify._history import DEFAULT_RETENTION, Retention
 from jobify._job import Job
 from jobify._log import logger
 from jobify._questions import AppState, Questions
@@ -40,6 +41,8 @@ class Jobify(Questions):
         max_processes: how many process jobs may run at once; None for the number of processors.
         catch_up_rate: how many jobs that are overdue at a start may begin in each second after it; None for all
             at once.
+        max_interruptions: how often a crash may cut a run of a job short before the job is held; None for any number.
+        retention: how long the history of runs is kept; None for no history.
 
     Raises:
         InvalidScheduleError: `tz`, `shutdown_grace` or a number of jobs cannot be used.
@@ -58,6 +61,8 @@ class Jobify(Questions):
         max_threads: int = 32,
         max_processes: int | None = None,
         catch_up_rate: int | None = 100,
+        max_interruptions: int | None = 3,
+        retention: Retention | None = DEFAULT_RETENTION,
     ) -> None:
         for what, part in (("storage", storage), ("clock", clock), ("serializer", serializer)):
             check_part(what, part)
@@ -65,7 +70,7 @@ class Jobify(Questions):
         self._storage: Storage = storage if storage is not None else SQLiteStorage()
         self._clock = clock
         slots = {RunMode.MAIN: max_concurrency, RunMode.THREAD: max_threads, RunMode.PROCESS: max_processes}
-        self._settings: Settings = make_settings(tz, shutdown_grace, slots, catch_up_rate)
+        self._settings: Settings = make_settings(tz, shutdown_grace, slots, catch_up_rate, max_interruptions, retention)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: Step[None] | None = None
         self._start_number = 0

@@ -5,7 +5,7 @@ and only then lets the job change.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,7 +25,7 @@ from jobify._state import JobState
 from jobify._triggers import Trigger, storable, trigger_to_text
 from jobify._zones import check_calendar
 from jobify.exceptions import ApplicationStateError, InvalidScheduleError
-from jobify.storage import StoredJob
+from jobify.storage import StoredJob, StoredRun
 
 _TICK = timedelta(microseconds=1)
 
@@ -73,7 +73,8 @@ class Control:
         scheduler = self._scheduler
         try:
             if entry.row:
-                await scheduler.keeper.ask(scheduler.storage.remove, entry.row)
+                runs = scheduler.chronicle.called_off(entry, "cancelled")
+                await scheduler.keeper.ask(scheduler.storage.remove, entry.row, runs=runs)
         except BaseException:
             scheduler.runner.stand_up(entry)
             raise
@@ -116,7 +117,7 @@ class Control:
         row = replace(to_row(entry), paused=False, interruptions=0)
         if step is not None:
             row = _row_at(row, step.due, step.time)
-        await self._amend(entry, row)
+        await self._amend(entry, row, scheduler.chronicle.skipped(entry, passed, "paused"))
         entry.paused = False
         entry.held = None
         entry.interruptions = 0
@@ -288,9 +289,9 @@ class Control:
             if entry.run_task is None and entry.status is JobStatus.SCHEDULED and not entry.done and entry.left is None:
                 self._scheduler.runner.wait(entry)
 
-    async def _amend(self, entry: Entry, row: StoredJob) -> None:
+    async def _amend(self, entry: Entry, row: StoredJob, runs: Sequence[StoredRun] = ()) -> None:
         if entry.row:
-            await self._scheduler.keeper.ask(self._scheduler.storage.amend, row)
+            await self._scheduler.keeper.ask(self._scheduler.storage.amend, row, runs=runs)
 
     def _spec(self, entry: Entry) -> TaskSpec:
         if entry.spec is None:

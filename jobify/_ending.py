@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 
 from jobify._aftermath import after_run, aftermath, coming, due_of_retry, ended_run
+from jobify._chronicle import Chronicle
 from jobify._clock import Clock
 from jobify._entry import Due, Entry, Next
 from jobify._executor import Outcome
@@ -18,7 +19,7 @@ from jobify._records import row_after_run, row_in_backoff, times_now
 from jobify._run import JobStatus
 from jobify._runtime import Runtime
 from jobify._settings import Settings
-from jobify.storage import StoredJob
+from jobify.storage import StoredJob, StoredRun
 
 
 class Ending:
@@ -30,6 +31,7 @@ class Ending:
         clock: of the scheduler.
         keeper: its way to the storage.
         ledger: its jobs.
+        chronicle: its history.
         wait: lets a job wait for its time.
         put_back: leaves a job, of which nothing more can be said, to the next start.
 
@@ -37,13 +39,14 @@ class Ending:
         over: whether the app has let go of all jobs.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the parts that it joins
         self,
         settings: Settings,
         runtime: Runtime,
         clock: Clock,
         keeper: Keeper,
         ledger: Ledger,
+        chronicle: Chronicle,
         *,
         wait: Callable[[Entry], None],
         put_back: Callable[[Entry], None],
@@ -54,6 +57,7 @@ class Ending:
         self._clock = clock
         self._keeper = keeper
         self._ledger = ledger
+        self._chronicle = chronicle
         self._wait = wait
         self._put_back = put_back
 
@@ -87,10 +91,14 @@ class Ending:
         if backoff is None or not await self._back_off(entry, backoff, outcome):
             await self._end_run(entry, outcome)
 
-    async def _write(self, entry: Entry, row: StoredJob | None) -> None:
-        number = entry.row
-        if number and await self._keeper.insist(self._keeper.storage.finish, number, row):
+    async def _write(self, entry: Entry, row: StoredJob | None, runs: list[StoredRun]) -> None:
+        number, storage = entry.row, self._keeper.storage
+        runs, entry.unwritten = [*entry.unwritten, *runs], []
+        if number and await self._keeper.insist(storage.finish, number, row, runs=runs):
             self._ledger.unfinished.pop(number, None)
+            retention = self._chronicle.retention
+            if retention is not None and self._chronicle.is_due(runs):
+                self._keeper.begin(self._keeper.insist(storage.prune, self._clock.now(), most=retention.most))
         if self.over:  # the app has let go of the job meanwhile
             raise asyncio.CancelledError
 
@@ -107,7 +115,7 @@ class Ending:
 
     async def _back_off(self, entry: Entry, due: Due, outcome: Outcome) -> bool:
         """Let a job wait for its next attempt; return whether it may still have one."""
-        await self._write(entry, row_in_backoff(entry, due) if entry.row else None)
+        await self._write(entry, row_in_backoff(entry, due) if entry.row else None, [])
         if await self._is_given_up(entry):
             return False
         entry.wait_until(due)
@@ -121,7 +129,10 @@ class Ending:
         row = None
         if entry.row and after.following is not None:
             row = row_after_run(entry, after.following, runs=entry.runs + 1, failures=after.failures)
-        await self._write(entry, row)
+        runs = self._chronicle.ended(entry, outcome)
+        if after.overlap is not None:
+            runs += self._chronicle.skipped(entry, after.overlap.skipped, after.overlap.reason)
+        await self._write(entry, row, runs)
         if await self._is_given_up(entry):
             after = aftermath(entry, outcome, self._clock, self._random, self._tz)
         entry.last_run = ended_run(entry, outcome, self._clock, self._tz)
@@ -153,7 +164,10 @@ class Ending:
         row = None
         if entry.row and step is not None:
             row = row_after_run(entry, step, runs=entry.runs, failures=entry.failures)
-        await self._write(entry, row)
+        runs = self._chronicle.called_off(entry, "overtaken")
+        if overlap is not None:
+            runs += self._chronicle.skipped(entry, overlap.skipped, overlap.reason)
+        await self._write(entry, row, runs)
         if await self._is_given_up(entry) or step is None:
             self._ledger.end(entry, JobStatus.CANCELLED, reason=entry.given_up or "overtaken")
             return
@@ -170,7 +184,7 @@ class Ending:
         row = None
         if entry.row and step is not None:
             row = row_after_run(entry, step, runs=entry.runs, failures=entry.failures)
-        await self._write(entry, row)
+        await self._write(entry, row, self._chronicle.skipped(entry, decision.skipped, decision.reason))
         if await self._is_given_up(entry):
             return  # whoever cancels or replaces it ends it too
         self._ledger.skip(entry, decision.skipped, reason=decision.reason)

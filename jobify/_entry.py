@@ -15,6 +15,7 @@ from jobify._spec import TaskSpec
 from jobify._state import JobState, Owner
 from jobify._triggers import Trigger
 from jobify.exceptions import InvalidArgumentsError
+from jobify.storage import StoredRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -122,6 +123,7 @@ class Entry(JobState):
         covered: the last time for which a job of its own was started; None if there is none behind `here`.
         until: the last of the times behind `here` that get a run each although they have passed.
         judged: whether it is decided already that it starts, however late.
+        unwritten: what the next write adds to the history.
         overtaken: whether a later time of the job wants the place of the run in progress.
         watch: what waits for the next time while a run is in progress.
         interruptions: how often a crash cut a run short.
@@ -155,6 +157,7 @@ class Entry(JobState):
         "started_at",
         "trigger",
         "until",
+        "unwritten",
         "wall",
         "watch",
     )
@@ -181,6 +184,7 @@ class Entry(JobState):
         self.covered: Nominal | None = None
         self.until: Nominal | None = None
         self.judged = False
+        self.unwritten: list[StoredRun] = []
         self.overtaken = False
         self.watch: Watch | None = None
         self.interruptions = 0

@@ -33,12 +33,14 @@ class RunTask(asyncio.Task[None]):
         behind: what carries the job that is to begin before this one; None if there is none, or it has.
         is_begun: whether the body has begun, or nobody is to wait for that.
         waiter: what the one task waits for that is behind this one.
+        gone: whether the job was not in its storage any more when the attempt was to start.
     """
 
     due = 0
     behind: "RunTask | None" = None
     is_begun = False
     waiter: asyncio.Future[None] | None = None
+    gone = False
     _by_itself = 0
 
     def cancel(self, msg: object = None) -> bool:

@@ -100,6 +100,15 @@ class Overlap(StrEnum):
     """A job of its own, with this one as `parent`, runs beside it."""
 
 
+class OnCrash(StrEnum):
+    """What becomes of a run that a crash of the process has cut short. A graceful stop is no crash."""
+
+    RERUN = "rerun"
+    """It runs again: at least once. The default of one-time jobs."""
+    SKIP = "skip"
+    """It does not: at most once. A one-time job is over; a recurring one goes on at its next time. Its default."""
+
+
 def misfire_policy_of(policy: MisfirePolicy | str) -> MisfirePolicy:
     """Return a policy, found by its text if that is what is given.
 

@@ -1,6 +1,7 @@
 """Whether a job starts on time, and what becomes of its times that have passed if it does not."""
 
 from jobify._aftermath import missed
+from jobify._chronicle import Chronicle
 from jobify._clock import Clock
 from jobify._ending import Ending
 from jobify._entry import Entry
@@ -17,10 +18,11 @@ _PROMPT = 0.001
 class Punctuality:
     """Decides about jobs that have their slot, and are about to start."""
 
-    def __init__(self, settings: Settings, clock: Clock, ledger: Ledger, ending: Ending) -> None:
+    def __init__(self, settings: Settings, clock: Clock, ledger: Ledger, chronicle: Chronicle, ending: Ending) -> None:
         self._tz = settings.tz
         self._clock = clock
         self._ledger = ledger
+        self._chronicle = chronicle
         self._ending = ending
 
     async def is_timely(self, entry: Entry) -> bool:
@@ -51,6 +53,7 @@ class Punctuality:
         assert decision.run is not None  # noqa: S101  # the caller has looked
         assert entry.trigger is not None  # noqa: S101  # a one-time job has one time
         entry.go_to(make_up(decision.run, entry.trigger, decision.until))
+        entry.unwritten += self._chronicle.skipped(entry, decision.skipped, decision.reason)
         self._ledger.skip(entry, decision.skipped, reason=decision.reason)
 
     def _start_anew(self, entry: Entry) -> None:

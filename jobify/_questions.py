@@ -2,21 +2,25 @@
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from jobify._chronicle import record_of
 from jobify._clock import Timeout
 from jobify._health import Health
+from jobify._history import RunRecord, RunStatus
 from jobify._job import Job, job_of
 from jobify._registry import TaskRegistry
 from jobify._run import JobStatus
 from jobify._scheduler import Scheduler
 from jobify._stream import Listener, Stream
 from jobify._task import Task
-from jobify._zones import seconds_of
+from jobify._zones import aware_utc, seconds_of
+from jobify.exceptions import InvalidScheduleError
 from jobify.serializers import Serializer
+from jobify.storage import RunQuery
 
 
 class AppState(StrEnum):
@@ -92,6 +96,64 @@ class Questions(TaskRegistry):
         if limit.expired:
             msg = f"not all one-time jobs ended within {seconds:g} s"
             raise TimeoutError(msg)
+
+    async def history(
+        self,
+        *,
+        job_id: str | None = None,
+        task: Task[..., Any, Any] | str | None = None,
+        status: RunStatus | str | Iterable[RunStatus | str] | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+    ) -> list[RunRecord]:
+        """Return what is known of ended runs of durable jobs, the latest first, those of earlier processes included.
+
+        How long they are kept says the `retention` of the app.
+
+        Args:
+            job_id: only those of this job.
+            task: only those of this task, or of the task of this name.
+            status: only those of this status, or of one of these.
+            since: only those that ended at this aware datetime, or later.
+            limit: how many at most.
+
+        Raises:
+            InvalidScheduleError: there is no such status, `since` is naive, or `limit` is no whole number from 1.
+            ApplicationStateError: the app does not run.
+            StorageError: the storage cannot be read.
+        """
+        scheduler = self._running("read the history")
+        given = (status,) if isinstance(status, str) else tuple(status) if status is not None else None
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
+            msg = f"cannot return {limit!r} runs: give a whole number from 1"
+            raise InvalidScheduleError(msg)
+        try:
+            statuses = [str(RunStatus(one)) for one in given] if given is not None else None
+        except ValueError:
+            known = ", ".join(map(repr, map(str, RunStatus)))
+            msg = f"cannot look for runs of status {status!r}: the statuses are {known}"
+            raise InvalidScheduleError(msg) from None
+        query = RunQuery(
+            job_id=job_id,
+            task=task.name if isinstance(task, Task) else task,
+            statuses=statuses,
+            since=aware_utc(since, "since") if since is not None else None,
+            limit=limit,
+        )
+        rows = await scheduler.keeper.ask(scheduler.storage.runs, query)
+        serialized = scheduler.storage.serialized
+        return [record_of(row, self._specs, scheduler.settings.tz, serialized=serialized) for row in rows]
+
+    async def get_run(self, job_id: str) -> RunRecord | None:
+        """Return the last ended run of a durable job, in this process or an earlier one; None if none is known.
+
+        Raises:
+            ApplicationStateError: the app does not run.
+            StorageError: the storage cannot be read.
+        """
+        ended = (RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.TIMEOUT, RunStatus.INTERRUPTED)
+        found = await self.history(job_id=job_id, status=ended, limit=1)
+        return found[0] if found else None
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with every `Transition`, `Skipped` and `Moved` from now on, over all starts.

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, tzinfo
 from jobify._aftermath import coming, missed
 from jobify._clock import to_nanoseconds
 from jobify._entry import Entry, Order
+from jobify._interrupted import after_crash
 from jobify._log import logger
 from jobify._records import from_row, make_up, times_now, to_row
+from jobify._run import JobStatus
 from jobify._scheduler import Scheduler
 from jobify._spec import TaskSpec
 from jobify._triggers import Trigger, trigger_from_text
@@ -16,7 +18,6 @@ from jobify.exceptions import ApplicationStateError, InvalidScheduleError
 from jobify.storage import StoredJob
 
 _FOREVER = datetime.max.replace(tzinfo=UTC)
-_MOST_INTERRUPTIONS = 3
 _SECOND = 1_000_000_000
 """Nanoseconds."""
 
@@ -34,9 +35,7 @@ async def recover(scheduler: Scheduler, specs: Mapping[str, TaskSpec], *, is_wan
     rows = {row.id: row for row in await scheduler.keeper.ask(scheduler.storage.claim, _FOREVER)}
     declared = [await _declare(scheduler, spec, rows) for spec in tuple(specs.values()) if spec.trigger is not None]
     entries = [await _revive(scheduler, row, specs.get(row.task)) for row in rows.values()]
-    interrupted = [to_row(entry) for entry in entries if entry is not None and rows[entry.id].running]
-    if interrupted:
-        await scheduler.keeper.ask(scheduler.storage.release, interrupted)
+    await _put_back(scheduler, [entry for entry in entries if entry is not None and rows[entry.id].running])
     if not is_wanted():
         msg = "cannot start the app: it was abandoned meanwhile"
         raise ApplicationStateError(msg)
@@ -46,10 +45,25 @@ async def recover(scheduler: Scheduler, specs: Mapping[str, TaskSpec], *, is_wan
         scheduler.ledger.enter(entry)
     _stagger(scheduler, restored)
     scheduler.adopt(*restored, reason="restored")
+    for entry in restored:
+        if entry.given_up is not None:
+            scheduler.ledger.end(entry, JobStatus.CANCELLED, reason=entry.given_up)
     for begun in declared:
         if begun is not None:
             scheduler.ledger.enter(begun)
             scheduler.adopt(begun)
+
+
+async def _put_back(scheduler: Scheduler, interrupted: list[Entry]) -> None:
+    """Write what becomes of jobs whose run a crash has cut short."""
+    ask, storage = scheduler.keeper.ask, scheduler.storage
+    rows = [to_row(entry) for entry in interrupted if entry.given_up is None]
+    if interrupted:
+        await ask(storage.release, rows, runs=[run for entry in interrupted for run in entry.unwritten])
+    for entry in interrupted:
+        entry.unwritten = []
+        if entry.given_up is not None:
+            await ask(storage.remove, entry.row)
 
 
 async def _declare(scheduler: Scheduler, spec: TaskSpec, rows: dict[str, StoredJob]) -> Entry | None:
@@ -117,9 +131,10 @@ async def _revive(scheduler: Scheduler, row: StoredJob, spec: TaskSpec | None) -
         entry.held = f"its recurrence cannot be read: {error}"
     if spec is None:
         entry.held = f"task {row.task!r} is not registered"
+    most = scheduler.settings.max_interruptions
     if row.running:
-        _count_interruption(entry)
-    if entry.interruptions >= _MOST_INTERRUPTIONS:
+        entry.unwritten = after_crash(scheduler, entry)
+    elif most is not None and entry.interruptions >= most:
         entry.held = f"a crash has cut its run short {entry.interruptions} times"
     if entry.held is not None:
         logger.warning("job %r is held: %s", row.id, entry.held)
@@ -130,14 +145,6 @@ def _entry(scheduler: Scheduler, row: StoredJob, spec: TaskSpec | None) -> Entry
     return from_row(row, spec, owner=scheduler.owner, clock=scheduler.clock, tz=scheduler.settings.tz)
 
 
-def _count_interruption(entry: Entry) -> None:
-    """Take note that a crash has cut the run short: the attempt does not count, the crash does."""
-    entry.interruptions += 1
-    entry.attempt = max(entry.attempt - 1, 0)
-    if not entry.attempt:
-        entry.started_at = None
-
-
 def _catch_up(scheduler: Scheduler, entry: Entry) -> None:
     """Decide about all times of a recurrence that passed while the app was down.
 
@@ -145,7 +152,7 @@ def _catch_up(scheduler: Scheduler, entry: Entry) -> None:
     """
     clock, tz = scheduler.clock, scheduler.settings.tz
     late = (clock.now() - entry.exec_at).total_seconds()
-    if entry.trigger is None or entry.kept_back or entry.attempt or late < 0:
+    if entry.trigger is None or entry.kept_back or entry.attempt or entry.judged or late < 0:
         return
     if entry.until is not None:  # there is a run for each time up to that already
         entry.judged = True
@@ -154,11 +161,13 @@ def _catch_up(scheduler: Scheduler, entry: Entry) -> None:
     if decision is None:
         return
     if decision.run is not None:
+        entry.unwritten += scheduler.chronicle.skipped(entry, decision.skipped, decision.reason)
         entry.go_to(make_up(decision.run, entry.trigger, decision.until))
         scheduler.ledger.skip(entry, decision.skipped, reason=decision.reason)
     elif (times := times_now(entry, clock, tz)) is not None:
         following = coming(entry, entry.trigger, entry.reached, times, scheduler.random, tz)
         if following is not None:  # else it is over, which is written when it is to start
+            entry.unwritten += scheduler.chronicle.skipped(entry, decision.skipped, decision.reason)
             entry.go_to(following)
             scheduler.ledger.skip(entry, decision.skipped, reason=decision.reason)
 

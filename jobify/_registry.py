@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, overload
 from jobify._cron import Cron
 from jobify._entry import Order
 from jobify._job import Job
+from jobify._policies import OnCrash
 from jobify._recurrence import Every, Recurrence
 from jobify._retry import Retry
 from jobify._spec import RunMode, TaskOptions, TaskSpec, make_spec
@@ -57,6 +58,7 @@ class TaskRegistry(ABC):
         retry: int | Retry | None = None,
         timeout: float | timedelta | None = None,
         durable: bool = True,
+        on_crash: OnCrash | str | None = None,
         run_mode: RunMode | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Task[P, Coroutine[Any, Any, R], R]: ...
@@ -73,6 +75,7 @@ class TaskRegistry(ABC):
         retry: int | Retry | None = None,
         timeout: float | timedelta | None = None,
         durable: bool = True,
+        on_crash: OnCrash | str | None = None,
         run_mode: RunMode | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Task[P, R, R]: ...
@@ -89,6 +92,7 @@ class TaskRegistry(ABC):
         retry: int | Retry | None = None,
         timeout: float | timedelta | None = None,
         durable: bool = True,
+        on_crash: OnCrash | str | None = None,
         run_mode: RunMode | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> TaskDecorator: ...
@@ -113,6 +117,8 @@ class TaskRegistry(ABC):
             retry: how many attempts may follow a failed one; a number, or a `Retry` with its backoff.
             timeout: the seconds that an attempt may take; no limit by default.
             durable: whether its jobs are kept in the storage.
+            on_crash: whether a run that a crash of the process has cut short runs again: "rerun" or "skip"; by default
+                that of a one-time job does, and that of a recurring job does not.
             run_mode: on the loop for `async def`, in a thread for `def`, unless given.
             metadata: of your own.
 

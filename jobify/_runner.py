@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from jobify._agenda import Agenda, Lines
+from jobify._chronicle import Chronicle
 from jobify._clock import Clock, to_nanoseconds
 from jobify._ending import Ending
 from jobify._entry import Entry, Watch
@@ -41,6 +42,7 @@ class Runner:
         clock: Clock,
         keeper: Keeper,
         ledger: Ledger,
+        chronicle: Chronicle,
         spawn: Callable[[Entry], None],
     ) -> None:
         self._spawn = spawn
@@ -57,8 +59,10 @@ class Runner:
         self._drained: asyncio.Future[None] | None = None
         self._context = runtime.run_context()
         self._closed = False
-        self._ending = Ending(settings, runtime, clock, keeper, ledger, wait=self.wait, put_back=self._interrupt)
-        self._punctuality = Punctuality(settings, clock, ledger, self._ending)
+        self._ending = Ending(
+            settings, runtime, clock, keeper, ledger, chronicle, wait=self.wait, put_back=self._interrupt
+        )
+        self._punctuality = Punctuality(settings, clock, ledger, chronicle, self._ending)
 
     def wait(self, *entries: Entry) -> None:
         """Let jobs wait for their time, which may be now."""
@@ -164,6 +168,10 @@ class Runner:
         if entry.given_up or self._closed:
             entry.run_task = None
             return False
+        if task.gone:  # another process has cancelled it
+            entry.run_task = None
+            self._ledger.end(entry, JobStatus.CANCELLED, reason="cancelled")
+            return False
         entry.attempt += 1
         entry.started_at = started_at
         self._ledger.move(entry, JobStatus.RUNNING)
@@ -174,9 +182,14 @@ class Runner:
 
     async def _write_start(self, entry: Entry, task: RunTask, started_at: datetime) -> None:
         try:
-            await self._keeper.storage.start(
-                entry.row, attempt=entry.attempt + 1, started_at=started_at, scheduled_for=entry.scheduled_for
+            task.gone = not await self._keeper.storage.start(
+                entry.row,
+                attempt=entry.attempt + 1,
+                started_at=started_at,
+                scheduled_for=entry.scheduled_for,
+                runs=entry.unwritten,
             )
+            entry.unwritten = []
         except BaseException:
             task.let_pass()  # while the storage is down, who does not need it does not wait
             raise

@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import os
 import random
+import socket
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -53,6 +54,11 @@ class Runtime(Protocol):
         """Where thread jobs, process jobs and storage calls run."""
         ...
 
+    @property
+    def process(self) -> str:
+        """The name of this process, for the history: its host and its process id."""
+        ...
+
     def new_id(self) -> str:
         """Return an id for a job that was given none."""
         ...
@@ -92,6 +98,11 @@ class SystemRuntime:
         self.clock = SystemClock()
         self.random = random.Random()  # noqa: S311  # spreads load, guards nothing
         self.workers: Workers = SystemWorkers()
+
+    @property
+    def process(self) -> str:
+        """The name of the host and the process id."""
+        return f"{socket.gethostname()}:{os.getpid()}"
 
     def new_id(self) -> str:
         """Return 128 random bits in hexadecimal."""

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from jobify._aftermath import missed
+from jobify._chronicle import Chronicle
 from jobify._clock import Clock
 from jobify._entry import Entry, Order
 from jobify._job import Job, job_of
@@ -25,7 +26,7 @@ from jobify._state import Owner
 from jobify._stream import Stream
 from jobify._zones import zone_name
 from jobify.exceptions import ApplicationStateError, DuplicateJobError, InvalidScheduleError, JobifyError, StorageError
-from jobify.storage import Storage, StoredJob
+from jobify.storage import Storage, StoredJob, StoredRun
 
 HARD_LIMIT = 5.0
 """Seconds that a job which was cancelled by a stop may take to end."""
@@ -48,7 +49,8 @@ class Scheduler:
         self.storage = storage
         self.keeper = Keeper(storage, clock)
         self.ledger = Ledger(clock, stream, runtime.place)
-        self.runner = Runner(settings, runtime, clock, self.keeper, self.ledger, self._spawn)
+        self.chronicle = Chronicle(settings, clock, runtime.process, serialized=storage.serialized)
+        self.runner = Runner(settings, runtime, clock, self.keeper, self.ledger, self.chronicle, self._spawn)
         self.owner = control(self)
         self.random = runtime.random
         self._runtime = runtime
@@ -131,9 +133,10 @@ class Scheduler:
     async def _accept(self, entry: Entry, old: Entry | None, *, replace: bool) -> Entry:
         try:
             if entry.arguments is not None:
-                entry.row = await self.keeper.ask(self.storage.add, to_row(entry), replace=replace)
+                runs = self.chronicle.called_off(old, "replaced") if old is not None else []
+                entry.row = await self.keeper.ask(self.storage.add, to_row(entry), replace=replace, runs=runs)
             elif old is not None and old.row:
-                await self.keeper.ask(self.storage.remove, old.row)
+                await self.keeper.ask(self.storage.remove, old.row, runs=self.chronicle.called_off(old, "replaced"))
         except BaseException:
             self._restore(entry, old)
             raise
@@ -212,9 +215,11 @@ class Scheduler:
             until = decision.until if decision is not None else None
             time = times.after(time) if until is not None and until.nanoseconds > time.nanoseconds else None
         orders = [self._order_beside(entry, moment.moment) for moment in moments]
+        runs: list[StoredRun] = []
         if decision is not None:
+            runs = self.chronicle.skipped(entry, decision.skipped, decision.reason)
             self.ledger.skip(entry, decision.skipped, reason=decision.reason)
-        self.keeper.begin(self._begin_beside(to_row(entry) if entry.row else None, orders), about=entry.id)
+        self.keeper.begin(self._begin_beside(to_row(entry) if entry.row else None, runs, orders), about=entry.id)
 
     def _order_beside(self, entry: Entry, moment: datetime) -> Order:
         assert entry.spec is not None  # noqa: S101  # its run is in progress
@@ -227,10 +232,10 @@ class Scheduler:
             parent=entry.id,
         )
 
-    async def _begin_beside(self, row: StoredJob | None, orders: list[Order]) -> None:
+    async def _begin_beside(self, row: StoredJob | None, runs: list[StoredRun], orders: list[Order]) -> None:
         # First the times are noted as covered: should the process die now, none of them is started twice.
         if row is not None:
-            await self.keeper.insist(self.storage.amend, row)
+            await self.keeper.insist(self.storage.amend, row, runs=runs)
         for order in orders:
             await self.keeper.insist(self._add_beside, order)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta, tzinfo
 from os import cpu_count
 
+from jobify._history import Retention
 from jobify._spec import RunMode
 from jobify._zones import seconds_of, zone_name, zone_of
 from jobify.exceptions import InvalidScheduleError
@@ -19,17 +20,22 @@ class Settings:
         shutdown_grace: the seconds that running jobs get when the app stops.
         slots: how many attempts may be in progress at once, for each run mode; None for any number.
         catch_up_rate: how many overdue jobs may begin in each second after a start; None for all at once.
+        max_interruptions: how often a crash may cut a run short before its job is held; None for any number.
+        retention: how long the history is kept; None for none.
     """
 
     tz: tzinfo
     shutdown_grace: float
     slots: Mapping[RunMode, int | None]
     catch_up_rate: int | None
+    max_interruptions: int | None
+    retention: Retention | None
 
 
 _PARTS = {
     "storage": (
-        "serialized", "immediate", "open", "add", "claim", "start", "finish", "amend", "release", "remove", "close",
+        "serialized", "immediate", "open", "add", "claim", "start", "finish", "amend", "release", "remove", "runs",
+        "prune", "close",
     ),
     "clock": ("now", "monotonic", "call_at", "call_at_wall"),
     "serializer": ("is_json", "dumps", "loads"),
@@ -60,6 +66,8 @@ def make_settings(
     shutdown_grace: float | timedelta,
     slots: Mapping[RunMode, int | None],
     catch_up_rate: int | None,
+    max_interruptions: int | None,
+    retention: Retention | None,
 ) -> Settings:
     """Check what a user decided.
 
@@ -67,10 +75,14 @@ def make_settings(
         InvalidScheduleError: one of it cannot be used.
     """
     numbers = {f"{mode} jobs at once": number for mode, number in slots.items()}
-    for what, number in (numbers | {"overdue jobs in each second": catch_up_rate}).items():
+    numbers |= {"overdue jobs in each second": catch_up_rate, "interrupted runs of a job": max_interruptions}
+    for what, number in numbers.items():
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
             msg = f"cannot run {number!r} {what}: give a whole number from 1"
             raise InvalidScheduleError(msg)
+    if retention is not None and not isinstance(retention, Retention):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
+        msg = f"cannot keep a history by {retention!r}: give a Retention(...), or None for no history"
+        raise InvalidScheduleError(msg)
     zone = zone_of(tz, "tz")
     zone_name(zone)  # a zone that cannot be named could not be stored with a recurrence
     processes = slots[RunMode.PROCESS] or cpu_count() or 1
@@ -79,4 +91,6 @@ def make_settings(
         shutdown_grace=seconds_of(shutdown_grace, "shutdown_grace"),
         slots={**slots, RunMode.PROCESS: processes},
         catch_up_rate=catch_up_rate,
+        max_interruptions=max_interruptions,
+        retention=retention,
     )

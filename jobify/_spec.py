@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from jobify._policies import Overlap
+from jobify._policies import OnCrash, Overlap
 from jobify._recurrence import Recurrence
 from jobify._retry import Retry
 from jobify._triggers import Trigger
@@ -40,6 +40,7 @@ class TaskOptions:
         retry: how often, and when, a failed attempt is followed by another; None for never.
         timeout: the seconds that an attempt may take; None for no limit.
         durable: whether its jobs are kept in the storage.
+        on_crash: what becomes of a run that a crash has cut short; None for RERUN, or SKIP if the job recurs.
         run_mode: where the function runs; None for MAIN if it is `async def`, else THREAD.
         metadata: of the user's own.
     """
@@ -49,6 +50,7 @@ class TaskOptions:
     retry: int | Retry | None = None
     timeout: float | None = None
     durable: bool = True
+    on_crash: OnCrash | str | None = None
     run_mode: RunMode | str | None = None
     metadata: Mapping[str, Any] | None = None
 
@@ -66,6 +68,7 @@ class TaskSpec:
         retry: whether a failed attempt is followed by another; None if not.
         timeout: the seconds that an attempt may take; None for no limit.
         durable: whether its jobs are kept in the storage.
+        on_crash: what becomes of a run that a crash has cut short; None for RERUN, or SKIP if the job recurs.
         trigger: the declared recurrence, if there is one.
         metadata: of the user's own.
     """
@@ -78,6 +81,7 @@ class TaskSpec:
     retry: Retry | None
     timeout: float | None
     durable: bool
+    on_crash: OnCrash | None
     trigger: Trigger | None
     metadata: Mapping[str, Any]
 
@@ -126,6 +130,7 @@ def make_spec(function: Callable[..., Any], options: TaskOptions, serializer: Se
         retry=_retry(options.retry),
         timeout=_timeout(options.timeout),
         durable=_durable(function, options.durable),
+        on_crash=_on_crash(function, options.on_crash),
         trigger=options.trigger,
         metadata=_metadata(function, options.metadata),
     )
@@ -221,6 +226,14 @@ def _durable(function: Callable[..., Any], durable: bool) -> bool:  # noqa: FBT0
         msg = f"cannot make a task of {function!r}: durable is True or False, not {durable!r}"
         raise TaskDefinitionError(msg)
     return durable
+
+
+def _on_crash(function: Callable[..., Any], given: OnCrash | str | None) -> OnCrash | None:
+    try:
+        return None if given is None else OnCrash(given)
+    except ValueError:
+        msg = f"cannot make a task of {function!r}: on_crash is {given!r}, and must be one of {[*map(str, OnCrash)]}"
+        raise TaskDefinitionError(msg) from None
 
 
 def _metadata(function: Callable[..., Any], metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:

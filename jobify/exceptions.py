@@ -105,6 +105,23 @@ class JobFailedError(JobifyError):
         return f"job {self.job_id!r} failed: {self.reason}"
 
 
+class ResultNotStoredError(JobifyError):
+    """The stored result of a run was asked for, and there is none, or it cannot be read.
+
+    Attributes:
+        job_id: the id of the job.
+        reason: why.
+    """
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        super().__init__(job_id, reason)
+        self.job_id = job_id
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"job {self.job_id!r} has succeeded, but {self.reason}"
+
+
 class JobTimeoutError(JobifyError, TimeoutError):
     """An attempt was ended because it took longer than the `timeout` of its task.
 

@@ -55,6 +55,11 @@ class VirtualRuntime:
         self._tasks_before: frozenset[asyncio.Task[Any]] = frozenset()
         self.workers: Workers = self._make_workers()
 
+    @property
+    def process(self) -> str:
+        """The same name in each test."""
+        return "virtual:1"
+
     def _make_workers(self) -> Workers:
         if self.options.mode == "real":
             return SystemRuntime().workers

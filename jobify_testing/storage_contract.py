@@ -9,49 +9,24 @@ with pytest-asyncio, in its auto mode or by `pytestmark = pytest.mark.asyncio`.
 """
 
 import asyncio
-from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobify import DuplicateJobError, StorageError, SystemRuntime
-from jobify.storage import Host, Storage, StoredJob
+from jobify import DuplicateJobError, StorageError
+from jobify.storage import RunQuery
+from jobify_testing._contract import FOREVER, NOON
+from jobify_testing._history_contract import HistoryContract
 
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-FOREVER = datetime.max.replace(tzinfo=UTC)
 HOSTILE_IDS = ("'; DROP TABLE jobs; --", 'a"b', "ключ 🗝", "a\nb\tc", "x" * 1000, " ", "%s", "?1", "NULL")
 
 
-class StorageContract(ABC):
+class StorageContract(HistoryContract):
     """The contract; `make_storage` is all that a subclass has to say."""
-
-    @abstractmethod
-    def make_storage(self) -> Storage:
-        """Return a storage of the current test: empty at first, the same data each time."""
-
-    def make_host(self) -> Host:
-        """Return what the storage may use of the world; real threads by default."""
-        return SystemRuntime()
-
-    async def _opened(self) -> Storage:
-        storage = self.make_storage()
-        await storage.open(self.make_host())
-        return storage
-
-    def _job(self, storage: Storage, job_id: str = "it", **fields: Any) -> StoredJob:
-        arguments: Any = b'{"args":[1],"kwargs":{}}' if storage.serialized else ((1,), {})
-        known: dict[str, Any] = {"task": "module:task", "exec_at": NOON, "scheduled_for": NOON}
-        return StoredJob(id=job_id, arguments=arguments, **(known | fields))
-
-    async def _reopened(self, storage: Storage) -> list[StoredJob]:
-        """Return what a later owner finds."""
-        await storage.close()
-        await storage.open(self.make_host())
-        return list(await storage.claim(FOREVER))
 
     async def test_what_was_added_is_found_by_a_later_owner(self) -> None:
         """Every field of a job comes back as it went."""
-        storage = await self._opened()
-        job = self._job(
+        storage = await self.opened()
+        job = self.make_job(
             storage,
             trigger='{"every":5}',
             exec_at=NOON + timedelta(microseconds=1),
@@ -71,90 +46,102 @@ class StorageContract(ABC):
         )
         job.number = await storage.add(job, replace=False)
         assert job.number > 0
-        assert await self._reopened(storage) == [job]
+        assert await self.reopened(storage) == [job]
         await storage.close()
 
     async def test_a_taken_id_is_refused(self) -> None:
         """A second job of one id raises, and the first stays."""
-        storage = await self._opened()
-        first = await storage.add(self._job(storage), replace=False)
+        storage = await self.opened()
+        first = await storage.add(self.make_job(storage), replace=False)
         try:
-            await storage.add(self._job(storage, task="other"), replace=False)
+            await storage.add(self.make_job(storage, task="other"), replace=False)
         except DuplicateJobError as error:
             assert error.job_id == "it"  # noqa: PT017  # pytest is not imported here
         else:
             msg = "a taken id was accepted"
             raise AssertionError(msg)
-        assert [(row.number, row.task) for row in await self._reopened(storage)] == [(first, "module:task")]
+        assert [(row.number, row.task) for row in await self.reopened(storage)] == [(first, "module:task")]
         await storage.close()
 
     async def test_of_concurrent_adds_of_one_id_one_wins(self) -> None:
         """Exactly one of ten concurrent adds is accepted."""
-        storage = await self._opened()
-        adds = (storage.add(self._job(storage), replace=False) for _ in range(10))
+        storage = await self.opened()
+        adds = (storage.add(self.make_job(storage), replace=False) for _ in range(10))
         results = await asyncio.gather(*adds, return_exceptions=True)
         assert sum(isinstance(result, int) for result in results) == 1
         assert sum(isinstance(result, DuplicateJobError) for result in results) == 9
-        assert len(await self._reopened(storage)) == 1
+        assert len(await self.reopened(storage)) == 1
         await storage.close()
 
     async def test_replace_leaves_one_job_under_a_new_number(self) -> None:
         """A replacement has a number of its own, so that the old job can write nothing under the id."""
-        storage = await self._opened()
-        old = await storage.add(self._job(storage), replace=True)
-        new = await storage.add(self._job(storage, task="other"), replace=True)
+        storage = await self.opened()
+        old = await storage.add(self.make_job(storage), replace=True)
+        new = await storage.add(self.make_job(storage, task="other"), replace=True)
         assert new > old
         await storage.start(old, attempt=5, started_at=NOON, scheduled_for=NOON)
-        await storage.finish(old, self._job(storage, number=old, runs=9))
-        await storage.amend(self._job(storage, number=old, paused=True))
+        await storage.finish(old, self.make_job(storage, number=old, runs=9))
+        await storage.amend(self.make_job(storage, number=old, paused=True))
         await storage.finish(old, None)
         await storage.remove(old)
-        (row,) = await self._reopened(storage)
+        (row,) = await self.reopened(storage)
         assert (row.number, row.task, row.attempt, row.runs, row.running) == (new, "other", 0, 0, False)
         await storage.close()
 
     async def test_numbers_are_never_used_again(self) -> None:
         """The number of a job that is gone is not given to another, over restarts too."""
-        storage = await self._opened()
+        storage = await self.opened()
         numbers: list[int] = []
         for _ in range(3):
-            numbers.append(await storage.add(self._job(storage), replace=False))
+            numbers.append(await storage.add(self.make_job(storage), replace=False))
             await storage.remove(numbers[-1])
-            assert await self._reopened(storage) == []
+            assert await self.reopened(storage) == []
         assert numbers == sorted(set(numbers))
         await storage.close()
 
     async def test_a_start_and_its_end_are_noted(self) -> None:
         """A later owner sees that an attempt was in progress; after its end, what follows."""
-        storage = await self._opened()
-        number = await storage.add(self._job(storage), replace=False)
+        storage = await self.opened()
+        number = await storage.add(self.make_job(storage), replace=False)
         await storage.start(number, attempt=2, started_at=NOON, scheduled_for=NOON)
-        (row,) = await self._reopened(storage)
+        (row,) = await self.reopened(storage)
         assert (row.running, row.attempt, row.started_at) == (True, 2, NOON)
 
         later = NOON + timedelta(hours=1)
-        following = self._job(storage, number=number, exec_at=later, scheduled_for=later, delay=3600.0, runs=1)
+        following = self.make_job(storage, number=number, exec_at=later, scheduled_for=later, delay=3600.0, runs=1)
         await storage.finish(number, following)
-        assert await self._reopened(storage) == [following]
+        assert await self.reopened(storage) == [following]
 
         await storage.finish(number, None)
-        assert await self._reopened(storage) == []
+        assert await self.reopened(storage) == []
         await storage.close()
 
     async def test_a_start_notes_the_time_it_is_meant_for(self) -> None:
         """A run may stand for a later time than the one that was stored."""
-        storage = await self._opened()
-        number = await storage.add(self._job(storage), replace=False)
+        storage = await self.opened()
+        number = await storage.add(self.make_job(storage), replace=False)
         later = NOON + timedelta(hours=3)
         await storage.start(number, attempt=1, started_at=later, scheduled_for=later)
-        (row,) = await self._reopened(storage)
-        assert (row.scheduled_for, row.exec_at, row.running) == (later, self._job(storage).exec_at, True)
+        (row,) = await self.reopened(storage)
+        assert (row.scheduled_for, row.exec_at, row.running) == (later, self.make_job(storage).exec_at, True)
+        await storage.close()
+
+    async def test_a_start_says_whether_the_job_is_there(self) -> None:
+        """Of a job that is gone no run is to start, and nothing is noted."""
+        storage = await self.opened()
+        number = await storage.add(self.make_job(storage), replace=False)
+        assert await storage.start(number, attempt=1, started_at=NOON, scheduled_for=NOON)
+        await storage.remove(number)
+        assert not await storage.start(
+            number, attempt=1, started_at=NOON, scheduled_for=NOON, runs=[self.make_run(storage)]
+        )
+        assert list(await storage.runs(RunQuery())) == []
         await storage.close()
 
     async def test_what_is_amended_leaves_the_run_alone(self) -> None:
         """`amend` writes what a person has changed, while an attempt is in progress too."""
-        storage = await self._opened()
-        number = await storage.add(self._job(storage, runs=7), replace=False)
+        storage = await self.opened()
+        number = await storage.add(self.make_job(storage, runs=7), replace=False)
         await storage.start(number, attempt=3, started_at=NOON, scheduled_for=NOON)
         later = NOON + timedelta(hours=1)
         changes: dict[str, Any] = {
@@ -167,30 +154,30 @@ class StorageContract(ABC):
             "paused": True,
             "interruptions": 2,
         }
-        await storage.amend(self._job(storage, number=number, task="other", **changes))
-        (row,) = await self._reopened(storage)
+        await storage.amend(self.make_job(storage, number=number, task="other", **changes))
+        (row,) = await self.reopened(storage)
         assert {name: getattr(row, name) for name in changes} == changes
         assert (row.task, row.running, row.attempt, row.runs) == ("module:task", True, 3, 7)
         await storage.close()
 
     async def test_what_is_gone_stays_gone(self) -> None:
         """Verbs on a job that is gone do nothing, and raise nothing."""
-        storage = await self._opened()
-        number = await storage.add(self._job(storage), replace=False)
+        storage = await self.opened()
+        number = await storage.add(self.make_job(storage), replace=False)
         await storage.remove(number)
         await storage.remove(number)
         await storage.start(number, attempt=1, started_at=NOON, scheduled_for=NOON)
-        await storage.finish(number, self._job(storage, number=number))
-        await storage.amend(self._job(storage, number=number))
-        await storage.release([self._job(storage, number=number)])
-        assert await self._reopened(storage) == []
+        await storage.finish(number, self.make_job(storage, number=number))
+        await storage.amend(self.make_job(storage, number=number))
+        await storage.release([self.make_job(storage, number=number)])
+        assert await self.reopened(storage) == []
         await storage.close()
 
     async def test_a_claim_returns_each_job_once_and_in_order(self) -> None:
         """`claim` returns what is due before a time, by number, and nothing twice for one owner."""
-        storage = await self._opened()
+        storage = await self.opened()
         for n in (3, 1, 2):
-            await storage.add(self._job(storage, f"job {n}", exec_at=NOON + timedelta(hours=n)), replace=False)
+            await storage.add(self.make_job(storage, f"job {n}", exec_at=NOON + timedelta(hours=n)), replace=False)
         await storage.close()
         await storage.open(self.make_host())
         assert [job.id for job in await storage.claim(NOON + timedelta(hours=3))] == ["job 1", "job 2"]
@@ -200,62 +187,62 @@ class StorageContract(ABC):
 
     async def test_what_an_owner_added_it_need_not_claim(self) -> None:
         """A job is its adder's: `claim` returns it to a later owner only."""
-        storage = await self._opened()
-        await storage.add(self._job(storage), replace=False)
+        storage = await self.opened()
+        await storage.add(self.make_job(storage), replace=False)
         assert list(await storage.claim(FOREVER)) == []
-        assert len(await self._reopened(storage)) == 1
+        assert len(await self.reopened(storage)) == 1
         await storage.close()
 
     async def test_what_is_released_is_as_it_was_put_back(self) -> None:
         """`release` writes the rows as they are given."""
-        storage = await self._opened()
-        number = await storage.add(self._job(storage), replace=False)
+        storage = await self.opened()
+        number = await storage.add(self.make_job(storage), replace=False)
         await storage.start(number, attempt=1, started_at=NOON, scheduled_for=NOON)
-        await storage.release([self._job(storage, number=number)])
-        (row,) = await self._reopened(storage)
+        await storage.release([self.make_job(storage, number=number)])
+        (row,) = await self.reopened(storage)
         assert (row.running, row.attempt, row.started_at) == (False, 0, None)
         await storage.close()
 
     async def test_a_cancelled_verb_is_done_whole_or_not_at_all(self) -> None:
         """Who is cancelled in the middle of an add leaves a whole job or none, and a storage that works."""
-        storage = await self._opened()
+        storage = await self.opened()
         for steps in range(12):
-            add = asyncio.ensure_future(storage.add(self._job(storage, f"job {steps}"), replace=False))
+            add = asyncio.ensure_future(storage.add(self.make_job(storage, f"job {steps}"), replace=False))
             for _ in range(steps):
                 await asyncio.sleep(0)
             add.cancel()
             await asyncio.wait([add])
-        await storage.add(self._job(storage, "last"), replace=False)
-        rows = await self._reopened(storage)
+        await storage.add(self.make_job(storage, "last"), replace=False)
+        rows = await self.reopened(storage)
         assert "last" in [row.id for row in rows]
-        assert all(row == self._job(storage, row.id, number=row.number) for row in rows)
+        assert all(row == self.make_job(storage, row.id, number=row.number) for row in rows)
         await storage.close()
 
     async def test_hostile_ids_are_ids(self) -> None:
         """Whatever stands in an id or a name is kept as it is."""
-        storage = await self._opened()
+        storage = await self.opened()
         for job_id in HOSTILE_IDS:
-            await storage.add(self._job(storage, job_id, task=job_id), replace=False)
-        rows = await self._reopened(storage)
+            await storage.add(self.make_job(storage, job_id, task=job_id), replace=False)
+        rows = await self.reopened(storage)
         assert [(row.id, row.task) for row in rows] == [(job_id, job_id) for job_id in HOSTILE_IDS]
         await storage.close()
 
     async def test_instants_far_away_are_exact(self) -> None:
         """Instants keep their microsecond from the year 1 to the year 9999."""
-        storage = await self._opened()
+        storage = await self.opened()
         moments = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999998, tzinfo=UTC)]
         for n, moment in enumerate(moments):
-            await storage.add(self._job(storage, str(n), exec_at=moment, scheduled_for=moment), replace=False)
-        assert [row.exec_at for row in await self._reopened(storage)] == moments
+            await storage.add(self.make_job(storage, str(n), exec_at=moment, scheduled_for=moment), replace=False)
+        assert [row.exec_at for row in await self.reopened(storage)] == moments
         await storage.close()
 
     async def test_thousands_of_concurrent_adds_keep_their_order(self) -> None:
         """Concurrent adds are numbered in the order of their calls."""
-        storage = await self._opened()
-        adds = (storage.add(self._job(storage, str(n)), replace=False) for n in range(2000))
+        storage = await self.opened()
+        adds = (storage.add(self.make_job(storage, str(n)), replace=False) for n in range(2000))
         numbers = await asyncio.gather(*adds)
         assert numbers == sorted(numbers)
-        assert [row.id for row in await self._reopened(storage)] == [str(n) for n in range(2000)]
+        assert [row.id for row in await self.reopened(storage)] == [str(n) for n in range(2000)]
         await storage.close()
 
     async def test_is_used_while_it_is_open(self) -> None:
@@ -264,13 +251,15 @@ class StorageContract(ABC):
         await storage.close()
         for _ in range(2):
             for verb in (
-                storage.add(self._job(storage), replace=False),
+                storage.add(self.make_job(storage), replace=False),
                 storage.claim(FOREVER),
                 storage.start(1, attempt=1, started_at=NOON, scheduled_for=NOON),
                 storage.finish(1, None),
-                storage.amend(self._job(storage, number=1)),
+                storage.amend(self.make_job(storage, number=1)),
                 storage.remove(1),
                 storage.release([]),
+                storage.runs(RunQuery()),
+                storage.prune(NOON, most=1),
             ):
                 try:
                     await verb
@@ -284,11 +273,11 @@ class StorageContract(ABC):
 
     async def test_has_one_owner(self) -> None:
         """A storage that is open cannot be opened again, and goes on working."""
-        storage = await self._opened()
+        storage = await self.opened()
         try:
             await storage.open(self.make_host())
         except StorageError:
-            await storage.add(self._job(storage), replace=False)
+            await storage.add(self.make_job(storage), replace=False)
         else:
             msg = "a storage that is open was opened again"
             raise AssertionError(msg)

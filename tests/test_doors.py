@@ -30,7 +30,10 @@ async def nothing() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"foo": 1}, "with foo: the options are cron, durable, every, metadata, name, recur, retry, run_mode, timeout"),
+        (
+            {"foo": 1},
+            "with foo: the options are cron, durable, every, metadata, name, on_crash, recur, retry, run_mode, timeout",
+        ),
         ({"trigger": Every(5)}, "with trigger: the options are"),
         ({"retries": 3, "delay": 1}, "with delay, retries: the options are"),
         ({"metadata": 5}, "metadata is a mapping, such as a dict, not 5"),

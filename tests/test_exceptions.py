@@ -12,6 +12,7 @@ from jobify import (
     JobifyError,
     JobNotCompletedError,
     JobTimeoutError,
+    ResultNotStoredError,
 )
 
 ERRORS = [
@@ -25,6 +26,7 @@ ARGUMENTS: dict[type[BaseException], tuple[object, ...]] = {
     JobCancelledError: ("it",),
     JobFailedError: ("it", "ValueError: no"),
     JobTimeoutError: ("it", 30.0),
+    ResultNotStoredError: ("it", "its result is too large"),
 }
 
 

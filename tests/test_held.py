@@ -44,7 +44,7 @@ async def test_who_has_ended_a_run_has_a_clean_record(storage: Storage, virtual_
     app = Jobify(storage=storage)
     hard = [True, True, False, True, True, False]
 
-    @app.task
+    @app.task(on_crash="rerun")
     async def work() -> None:
         if hard.pop(0):
             await asyncio.sleep(100)

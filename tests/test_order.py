@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from jobify import Event, Jobify, JobStatus, RunMode, StorageError, Transition
-from jobify.storage import MemoryStorage, SQLiteStorage, Storage, StoredJob
+from jobify.storage import SQLiteStorage, Storage
 from jobify_testing import VirtualClock
+from tests.storages import HookedStorage
 
 
 def listen_for_starts(app: Jobify) -> list[str]:
@@ -89,30 +90,19 @@ async def test_a_later_time_does_not_wait_for_an_earlier_one(virtual_clock: Virt
         assert started == ["later", "stored", "same instant"]
 
 
-class SlowStorage(MemoryStorage):
+class SlowStorage(HookedStorage):
     """A storage that takes a second to write a start, and can be broken."""
-
-    immediate = False
 
     def __init__(self) -> None:
         super().__init__()
         self.is_broken = False
 
-    async def add(self, job: StoredJob, /, *, replace: bool) -> int:
-        """Keep a job, if it works."""
-        await asyncio.sleep(0)
-        self._check()
-        return await super().add(job, replace=replace)
-
-    async def start(self, number: int, /, **what: object) -> None:
-        """Note a start, a second later."""
-        await asyncio.sleep(1)
-        self._check()
-        await super().start(number, **what)  # type: ignore[arg-type]  # they are passed on
-
-    def _check(self) -> None:
-        if self.is_broken:
-            raise StorageError("broken")
+    async def before(self, verb: str) -> None:
+        """Take the time, and fail if it is broken."""
+        if verb in ("add", "start"):
+            await asyncio.sleep(1 if verb == "start" else 0)
+            if self.is_broken:
+                raise StorageError("broken")
 
 
 async def test_an_outage_holds_up_no_job_that_needs_no_storage(virtual_clock: VirtualClock) -> None:

@@ -1,77 +1,27 @@
 """A storage that does not work for a while: nothing is lost, nothing hangs, and the health says why."""
 
 import asyncio
-from collections.abc import Sequence
-from datetime import datetime
 
 import pytest
 
 from jobify import Jobify, JobStatus, StorageError
-from jobify.storage import Host, MemoryStorage, StoredJob
 from jobify_testing import TransitionLog, VirtualClock
+from tests.storages import HookedStorage
 
 
-class BrokenStorage:
+class BrokenStorage(HookedStorage):
     """A storage that can be broken and mended, and whose verbs suspend."""
 
-    serialized = False
-    immediate = False
-
     def __init__(self) -> None:
-        self._inner = MemoryStorage()
+        super().__init__()
         self.broken = False
 
-    async def _work(self) -> None:
-        await asyncio.sleep(0)
-        if self.broken:
-            raise StorageError("the disk is full")
-
-    async def open(self, host: Host, /) -> None:
-        """Open the storage, broken or not."""
-        await self._inner.open(host)
-
-    async def add(self, job: StoredJob, /, *, replace: bool) -> int:
-        """Keep a job."""
-        await self._work()
-        return await self._inner.add(job, replace=replace)
-
-    async def claim(self, before: datetime, /) -> Sequence[StoredJob]:
-        """Return what is due before an instant."""
-        await self._work()
-        return await self._inner.claim(before)
-
-    async def start(self, number: int, /, *, attempt: int, started_at: datetime, scheduled_for: datetime) -> None:
-        """Note the start of an attempt."""
-        await self._work()
-        await self._inner.start(number, attempt=attempt, started_at=started_at, scheduled_for=scheduled_for)
-
-    async def finish(self, number: int, /, following: StoredJob | None) -> None:
-        """Note the end of a run."""
-        await self._work()
-        await self._inner.finish(number, following)
-
-    async def amend(self, job: StoredJob, /) -> None:
-        """Note what was changed."""
-        await self._work()
-        await self._inner.amend(job)
-
-    async def release(self, jobs: Sequence[StoredJob], /) -> None:
-        """Give jobs back."""
-        await self._work()
-        await self._inner.release(jobs)
-
-    async def remove(self, number: int, /) -> None:
-        """Forget a job."""
-        await self._work()
-        await self._inner.remove(number)
-
-    def abandon(self) -> None:
-        """Give up the ownership at once."""
-        self._inner.abandon()
-
-    async def close(self) -> None:
-        """Close the storage, broken or not."""
-        await self._inner.close()
+    async def before(self, verb: str) -> None:
+        """Fail, if it is broken; it can be opened and closed all the same."""
+        if verb not in ("open", "close"):
+            await asyncio.sleep(0)
+            if self.broken:
+                raise StorageError("the disk is full")
 
 
 @pytest.fixture

@@ -199,7 +199,7 @@ INSERT INTO jobify_jobs VALUES
      1767225660000000, 1767225660000000, 60.0, 0, 0, 0, 0, 0, NULL),
     (5, 'declared', 'declared', CAST('{"args":[],"kwargs":{}}' AS BLOB),
      '{"every":3600.0,"max_failures":10,"max_runs":null}', 1,
-     1767229200000000, 1767229200000000, 3600.0, 1, 1, 7, 2, 0, 1767225600000000);
+     1767229200000000, 1767229200000000, 3600.0, 0, 0, 7, 2, 0, NULL);
 UPDATE sqlite_sequence SET seq = 9;
 """
 

@@ -1,15 +1,13 @@
 """A storage of somebody else's, which raises whatever it likes: errors are `StorageError`, and the health says so."""
 
 import asyncio
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
 
 import pytest
 
 from jobify import ApplicationStateError, DuplicateJobError, Jobify, JobStatus, StorageError
-from jobify.storage import MemoryStorage, SQLiteStorage, StoredJob
+from jobify.storage import SQLiteStorage
 from jobify_testing import VirtualClock
+from tests.storages import HookedStorage
 
 
 class OddError(BaseException):
@@ -19,8 +17,8 @@ class OddError(BaseException):
         raise RuntimeError("I will not be shown")
 
 
-class Troubled(MemoryStorage):
-    """A storage whose verbs raise what they are told to, before or after they have done their work.
+class Troubled(HookedStorage):
+    """A storage whose verbs raise what they are told to.
 
     Args:
         immediate: whether its verbs do not suspend.
@@ -31,53 +29,12 @@ class Troubled(MemoryStorage):
         self.immediate = immediate
         self.trouble: dict[str, BaseException] = {}
 
-    async def _work(self, verb: str) -> None:
+    async def before(self, verb: str) -> None:
+        """Suspend, and raise."""
         if not self.immediate:
             await asyncio.sleep(0)
         if verb in self.trouble:
             raise self.trouble[verb]
-
-    async def open(self, host: Any, /) -> None:
-        """Open."""
-        await self._work("open")
-        await super().open(host)
-
-    async def add(self, job: StoredJob, /, *, replace: bool) -> int:
-        """Keep a job."""
-        await self._work("add")
-        return await super().add(job, replace=replace)
-
-    async def claim(self, before: datetime, /) -> Sequence[StoredJob]:
-        """Return what is due before an instant."""
-        await self._work("claim")
-        return await super().claim(before)
-
-    async def start(self, number: int, /, *, attempt: int, started_at: datetime, scheduled_for: datetime) -> None:
-        """Note a start."""
-        await self._work("start")
-        await super().start(number, attempt=attempt, started_at=started_at, scheduled_for=scheduled_for)
-
-    async def finish(self, number: int, /, following: StoredJob | None) -> None:
-        """Note an end."""
-        await self._work("finish")
-        await super().finish(number, following)
-
-    async def release(self, jobs: Sequence[StoredJob], /) -> None:
-        """Put jobs back."""
-        await self._work("release")
-        await super().release(jobs)
-
-    async def remove(self, number: int, /) -> None:
-        """Forget a job."""
-        await self._work("remove")
-        await super().remove(number)
-
-    async def close(self) -> None:
-        """Close."""
-        try:
-            await self._work("close")
-        finally:
-            await super().close()
 
 
 ERRORS = [StorageError("full"), OSError("full"), asyncio.CancelledError(), OddError(), TypeError(), TimeoutError()]

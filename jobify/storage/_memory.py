@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from jobify.exceptions import DuplicateJobError, StorageError
-from jobify.storage._protocol import AMENDED, Host, StoredJob
+from jobify.storage._protocol import AMENDED, Host, RunQuery, StoredJob, StoredRun
 
 
 class _Rows:
@@ -17,7 +17,13 @@ class _Rows:
         self.number_of: dict[str, int] = {}
         self.numbers = itertools.count(1)
         self.claimed: set[int] = set()
+        self.history: list[StoredRun] = []
+        self.run_numbers = itertools.count(1)
         self.is_open = False
+
+    def remember(self, runs: Sequence[StoredRun]) -> None:
+        for run in runs:
+            self.history.append(replace(run, number=next(self.run_numbers)))
 
 
 class MemoryStorage:
@@ -50,7 +56,7 @@ class MemoryStorage:
             raise StorageError(msg)
         return self._rows
 
-    async def add(self, job: StoredJob, /, *, replace: bool) -> int:
+    async def add(self, job: StoredJob, /, *, replace: bool, runs: Sequence[StoredRun] = ()) -> int:
         """Keep a new job; see `Storage.add`."""
         rows = self._open_rows()
         old = rows.number_of.get(job.id)
@@ -58,6 +64,7 @@ class MemoryStorage:
             if not replace:
                 raise DuplicateJobError(job.id)
             del rows.by_number[old]
+        rows.remember(runs)
         number = next(rows.numbers)
         job.number = number
         rows.by_number[number] = job
@@ -72,25 +79,40 @@ class MemoryStorage:
         rows.claimed.update(job.number for job in found)
         return [replace(job) for job in sorted(found, key=lambda job: job.number)]
 
-    async def start(self, number: int, /, *, attempt: int, started_at: datetime, scheduled_for: datetime) -> None:
-        """Note that an attempt is in progress."""
-        job = self._open_rows().by_number.get(number)
+    async def start(
+        self,
+        number: int,
+        /,
+        *,
+        attempt: int,
+        started_at: datetime,
+        scheduled_for: datetime,
+        runs: Sequence[StoredRun] = (),
+    ) -> bool:
+        """Note that an attempt is in progress; return whether the job is there."""
+        rows = self._open_rows()
+        job = rows.by_number.get(number)
         if job is not None:
+            rows.remember(runs)
             job.running = True
             job.attempt = attempt
             job.started_at = started_at
             job.scheduled_for = scheduled_for
+        return job is not None
 
-    async def amend(self, job: StoredJob, /) -> None:
+    async def amend(self, job: StoredJob, /, *, runs: Sequence[StoredRun] = ()) -> None:
         """Note what was changed of a job beside its runs."""
-        kept = self._open_rows().by_number.get(job.number)
+        rows = self._open_rows()
+        rows.remember(runs)
+        kept = rows.by_number.get(job.number)
         if kept is not None:
             for name in AMENDED:
                 setattr(kept, name, getattr(job, name))
 
-    async def finish(self, number: int, /, following: StoredJob | None) -> None:
+    async def finish(self, number: int, /, following: StoredJob | None, *, runs: Sequence[StoredRun] = ()) -> None:
         """Note that an attempt has ended, and what follows."""
         rows = self._open_rows()
+        rows.remember(runs)
         if number not in rows.by_number:
             return
         if following is None:
@@ -98,20 +120,33 @@ class MemoryStorage:
         else:
             rows.by_number[number] = following
 
-    async def release(self, jobs: Sequence[StoredJob], /) -> None:
+    async def release(self, jobs: Sequence[StoredJob], /, *, runs: Sequence[StoredRun] = ()) -> None:
         """Put back what was claimed and will not be finished by this owner."""
         rows = self._open_rows()
+        rows.remember(runs)
         for job in jobs:
             if job.number in rows.by_number:
                 rows.by_number[job.number] = replace(job)
 
-    async def remove(self, number: int, /) -> None:
+    async def remove(self, number: int, /, *, runs: Sequence[StoredRun] = ()) -> None:
         """Forget a job."""
         rows = self._open_rows()
+        rows.remember(runs)
         job = rows.by_number.pop(number, None)
         rows.claimed.discard(number)
         if job is not None:
             del rows.number_of[job.id]
+
+    async def runs(self, query: RunQuery, /) -> Sequence[StoredRun]:
+        """Return rows of the history, the latest first."""
+        found = (run for run in reversed(self._open_rows().history) if _matches(run, query))
+        return [replace(run) for run in itertools.islice(found, query.limit)]
+
+    async def prune(self, now: datetime, /, *, most: int) -> None:
+        """Forget the rows of the history that have expired, and the oldest beyond so many."""
+        rows = self._open_rows()
+        kept = [run for run in rows.history if run.expires_at > now]
+        rows.history = kept[max(len(kept) - most, 0) :]
 
     async def close(self) -> None:
         """Give up the ownership; harmless if repeated."""
@@ -122,3 +157,13 @@ class MemoryStorage:
         if self._rows is not None:
             self._rows.is_open = False
             self._rows = None
+
+
+def _matches(run: StoredRun, query: RunQuery) -> bool:
+    return (
+        query.job in (None, run.job)
+        and query.job_id in (None, run.job_id)
+        and query.task in (None, run.task)
+        and (query.statuses is None or run.status in query.statuses)
+        and (query.since is None or run.finished_at >= query.since)
+    )

@@ -64,6 +64,71 @@ class StoredJob:
     started_at: datetime | None = None
 
 
+@dataclass(slots=True, kw_only=True)
+class StoredRun:
+    """A run that has ended, or times at which none happened, as a row of the history.
+
+    Attributes:
+        number: given by the storage, in the order in which the rows are written.
+        job: the number of the job; 0 if it has none.
+        job_id: the id of the job.
+        task: the name of its task.
+        parent: the id of the job that started the job; None if none did.
+        status: what became of it: a `RunStatus`.
+        scheduled_for: the time that it was meant for, or the first of the times at which no run happened.
+        last: the last of these times; None for a run.
+        count: how many times these are; 1 for a run.
+        started_at: when its first attempt started; None if none did.
+        finished_at: when it ended, or when it was decided that there is to be none.
+        attempts: how many attempts were made.
+        error: the exception of the last attempt, in words; None if there was none.
+        value: what a successful run returned: bytes where the storage is `serialized`; None if that was nothing, or
+            could not be stored.
+        reason: why, where the status does not say it.
+        process: which process this was in.
+        expires_at: from when on the row may be forgotten.
+    """
+
+    number: int = 0
+    job: int = 0
+    job_id: str
+    task: str
+    parent: str | None = None
+    status: str
+    scheduled_for: datetime
+    last: datetime | None = None
+    count: int = 1
+    started_at: datetime | None = None
+    finished_at: datetime
+    attempts: int = 0
+    error: str | None = None
+    value: Any = None
+    reason: str | None = None
+    process: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunQuery:
+    """Which rows of the history are asked for: those that match all that is given.
+
+    Attributes:
+        job: the number of their job.
+        job_id: the id of their job.
+        task: the name of their task.
+        statuses: their status is one of these; None for any.
+        since: they ended at this instant, or later.
+        limit: how many rows at most, the latest first.
+    """
+
+    job: int | None = None
+    job_id: str | None = None
+    task: str | None = None
+    statuses: Sequence[str] | None = None
+    since: datetime | None = None
+    limit: int = 100
+
+
 AMENDED = ("trigger", "exec_at", "scheduled_for", "delay", "covered", "until", "paused", "interruptions")
 """What `Storage.amend` writes."""
 
@@ -86,9 +151,11 @@ class Host(Protocol):
 
 
 class Storage(Protocol):
-    """Keeps jobs. What a verb returned from is kept; a cancelled verb is done whole or not at all.
+    """Keeps jobs, and the history of their runs.
 
-    Every verb but `close` raises `StorageError` when the storage cannot do it.
+    What a verb returned from is kept; a cancelled verb is done whole or not at all. Every verb but `close` raises
+    `StorageError` when the storage cannot do it. The `runs` that some of them take are added to the history in the
+    same transaction.
     """
 
     @property
@@ -105,7 +172,7 @@ class Storage(Protocol):
         """Become the one owner of all that is stored."""
         ...
 
-    async def add(self, job: StoredJob, /, *, replace: bool) -> int:
+    async def add(self, job: StoredJob, /, *, replace: bool, runs: Sequence[StoredRun] = ()) -> int:
         """Keep a new job; with `replace`, in the place of the one that has its id.
 
         Returns:
@@ -120,18 +187,31 @@ class Storage(Protocol):
         """Return, by number, the jobs due before a time that were not claimed since `open`."""
         ...
 
-    async def start(self, number: int, /, *, attempt: int, started_at: datetime, scheduled_for: datetime) -> None:
-        """Note that an attempt is in progress. Nothing happens if the job is gone.
+    async def start(
+        self,
+        number: int,
+        /,
+        *,
+        attempt: int,
+        started_at: datetime,
+        scheduled_for: datetime,
+        runs: Sequence[StoredRun] = (),
+    ) -> bool:
+        """Note that an attempt is in progress.
 
         Args:
             number: of the job.
             attempt: the number of the attempt in its run, from 1.
             started_at: when the first attempt of the run started.
             scheduled_for: the time for which the run is meant.
+            runs: what is added to the history.
+
+        Returns:
+            Whether the job is there. If it is gone nothing happens, and it is not to start.
         """
         ...
 
-    async def amend(self, job: StoredJob, /) -> None:
+    async def amend(self, job: StoredJob, /, *, runs: Sequence[StoredRun] = ()) -> None:
         """Note what was changed of a job beside its runs. Nothing happens if the job is gone.
 
         That are its `trigger`, `exec_at`, `scheduled_for`, `delay`, `covered`, `until`, `paused` and `interruptions`.
@@ -139,19 +219,27 @@ class Storage(Protocol):
         """
         ...
 
-    async def finish(self, number: int, /, following: StoredJob | None) -> None:
-        """Note that an attempt has ended, and what follows: None if the job is over and forgotten.
+    async def finish(self, number: int, /, following: StoredJob | None, *, runs: Sequence[StoredRun] = ()) -> None:
+        """Note that an attempt has ended, and what follows: None if the job is over.
 
-        Nothing happens if the job is gone.
+        If the job is gone, nothing happens to it; the `runs` are added all the same.
         """
         ...
 
-    async def release(self, jobs: Sequence[StoredJob], /) -> None:
+    async def release(self, jobs: Sequence[StoredJob], /, *, runs: Sequence[StoredRun] = ()) -> None:
         """Put back what was claimed and will not be finished by this owner."""
         ...
 
-    async def remove(self, number: int, /) -> None:
+    async def remove(self, number: int, /, *, runs: Sequence[StoredRun] = ()) -> None:
         """Forget a job. Nothing happens if it is gone."""
+        ...
+
+    async def runs(self, query: RunQuery, /) -> Sequence[StoredRun]:
+        """Return rows of the history, the latest first."""
+        ...
+
+    async def prune(self, now: datetime, /, *, most: int) -> None:
+        """Forget the rows of the history that have expired, and the oldest beyond so many."""
         ...
 
     async def close(self) -> None:

@@ -18,8 +18,9 @@ from jobify._steps import Step
 from jobify._workers import Lane
 from jobify._zones import seconds_of
 from jobify.exceptions import DuplicateJobError, StorageError
+from jobify.storage import _sqlite_history as history
 from jobify.storage import _sqlite_rows as rows
-from jobify.storage._protocol import Host, StoredJob
+from jobify.storage._protocol import Host, RunQuery, StoredJob, StoredRun
 
 T = TypeVar("T")
 
@@ -154,9 +155,9 @@ class SQLiteStorage:
 
     # The verbs
 
-    async def add(self, job: StoredJob, /, *, replace: bool) -> int:
+    async def add(self, job: StoredJob, /, *, replace: bool, runs: Sequence[StoredRun] = ()) -> int:
         """Keep a new job; see `Storage.add`."""
-        number: int | None = await self._submit(partial(rows.insert, job=job, replace=replace))
+        number: int | None = await self._submit(partial(rows.insert, job=job, replace=replace, runs=runs))
         if number is None:
             raise DuplicateJobError(job.id)
         self._claimed.add(number)
@@ -169,32 +170,54 @@ class SQLiteStorage:
         self._claimed.update(job.number for job in new)
         return new
 
-    async def start(self, number: int, /, *, attempt: int, started_at: datetime, scheduled_for: datetime) -> None:
-        """Note that an attempt is in progress."""
+    async def start(
+        self,
+        number: int,
+        /,
+        *,
+        attempt: int,
+        started_at: datetime,
+        scheduled_for: datetime,
+        runs: Sequence[StoredRun] = (),
+    ) -> bool:
+        """Note that an attempt is in progress; return whether the job is there."""
         write = partial(
-            rows.mark_running, number=number, attempt=attempt, started_at=started_at, scheduled_for=scheduled_for
+            rows.mark_running,
+            number=number,
+            attempt=attempt,
+            started_at=started_at,
+            scheduled_for=scheduled_for,
+            runs=runs,
         )
-        await self._submit(write)
+        return await self._submit(write)
 
-    async def amend(self, job: StoredJob, /) -> None:
+    async def amend(self, job: StoredJob, /, *, runs: Sequence[StoredRun] = ()) -> None:
         """Note what was changed of a job beside its runs."""
-        await self._submit(partial(rows.amend, job=job))
+        await self._submit(partial(rows.amend, job=job, runs=runs))
 
-    async def finish(self, number: int, /, following: StoredJob | None) -> None:
+    async def finish(self, number: int, /, following: StoredJob | None, *, runs: Sequence[StoredRun] = ()) -> None:
         """Note that an attempt has ended, and what follows."""
         if following is None:
-            await self.remove(number)
+            await self.remove(number, runs=runs)
         else:
-            await self._submit(partial(rows.update, jobs=[following]))
+            await self._submit(partial(rows.update, jobs=[following], runs=runs))
 
-    async def release(self, jobs: Sequence[StoredJob], /) -> None:
+    async def release(self, jobs: Sequence[StoredJob], /, *, runs: Sequence[StoredRun] = ()) -> None:
         """Put back what was claimed and will not be finished by this owner."""
-        await self._submit(partial(rows.update, jobs=jobs))
+        await self._submit(partial(rows.update, jobs=jobs, runs=runs))
 
-    async def remove(self, number: int, /) -> None:
+    async def remove(self, number: int, /, *, runs: Sequence[StoredRun] = ()) -> None:
         """Forget a job."""
-        await self._submit(partial(rows.delete, number=number))
+        await self._submit(partial(rows.delete, number=number, runs=runs))
         self._claimed.discard(number)
+
+    async def runs(self, query: RunQuery, /) -> Sequence[StoredRun]:
+        """Return rows of the history, the latest first."""
+        return await self._submit(partial(history.select, query=query))
+
+    async def prune(self, now: datetime, /, *, most: int) -> None:
+        """Forget the rows of the history that have expired, and the oldest beyond so many."""
+        await self._submit(partial(history.prune, now=now, most=most))
 
     # Group commit
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from jobify._clock import wall_datetime, wall_nanoseconds
-from jobify.storage._protocol import AMENDED, StoredJob
+from jobify.storage._protocol import AMENDED, StoredJob, StoredRun
+from jobify.storage._sqlite_history import from_micros, remember, to_micros
 from jobify.storage._sqlite_schema import migrate
 
 _INSTANTS = frozenset({"exec_at", "scheduled_for", "covered", "until", "started_at"})
@@ -50,38 +50,54 @@ def transact(connection: sqlite3.Connection, writes: Sequence[Callable[[sqlite3.
     return answers
 
 
-def insert(connection: sqlite3.Connection, *, job: StoredJob, replace: bool) -> int | None:
+def insert(connection: sqlite3.Connection, *, job: StoredJob, replace: bool, runs: Sequence[StoredRun]) -> int | None:
     """Add a row, and return its number; None if the id is taken."""
     if replace:
         connection.execute("DELETE FROM jobify_jobs WHERE id = ?", (job.id,))
     cursor = connection.execute(_INSERT, _values(job, _COLUMNS))
-    return cursor.lastrowid if cursor.rowcount else None
+    if not cursor.rowcount:
+        return None
+    remember(connection, runs)
+    return cursor.lastrowid
 
 
 def select(connection: sqlite3.Connection, *, before: datetime) -> list[StoredJob]:
     """Return the rows of the jobs that are due before a time."""
-    return [_to_job(row) for row in connection.execute(_SELECT, (_to_micros(before),))]
+    return [_to_job(row) for row in connection.execute(_SELECT, (to_micros(before),))]
 
 
-def update(connection: sqlite3.Connection, *, jobs: Sequence[StoredJob]) -> None:
+def update(connection: sqlite3.Connection, *, jobs: Sequence[StoredJob], runs: Sequence[StoredRun] = ()) -> None:
     """Write what changes in the life of jobs; those that are gone stay gone."""
+    remember(connection, runs)
     connection.executemany(_UPDATE, [(*_values(job, _MOVING), job.number) for job in jobs])
 
 
-def amend(connection: sqlite3.Connection, *, job: StoredJob) -> None:
+def amend(connection: sqlite3.Connection, *, job: StoredJob, runs: Sequence[StoredRun]) -> None:
     """Write what was changed of a job beside its runs."""
+    remember(connection, runs)
     connection.execute(_AMEND, (*_values(job, AMENDED), job.number))
 
 
-def mark_running(
-    connection: sqlite3.Connection, *, number: int, attempt: int, started_at: datetime, scheduled_for: datetime
-) -> None:
-    """Write that an attempt is in progress."""
-    connection.execute(_MARK_RUNNING, (attempt, _to_micros(started_at), _to_micros(scheduled_for), number))
+def mark_running(  # the columns of one statement
+    connection: sqlite3.Connection,
+    *,
+    number: int,
+    attempt: int,
+    started_at: datetime,
+    scheduled_for: datetime,
+    runs: Sequence[StoredRun],
+) -> bool:
+    """Write that an attempt is in progress; return whether the job is there."""
+    values = (attempt, to_micros(started_at), to_micros(scheduled_for), number)
+    if not connection.execute(_MARK_RUNNING, values).rowcount:
+        return False
+    remember(connection, runs)
+    return True
 
 
-def delete(connection: sqlite3.Connection, *, number: int) -> None:
+def delete(connection: sqlite3.Connection, *, number: int, runs: Sequence[StoredRun]) -> None:
     """Remove a row."""
+    remember(connection, runs)
     connection.execute("DELETE FROM jobify_jobs WHERE number = ?", (number,))
 
 
@@ -89,7 +105,7 @@ def _values(job: StoredJob, names: Sequence[str]) -> list[Any]:
     """Return columns of a row as they are written."""
     values = [getattr(job, name) for name in names]
     return [
-        _to_micros(value) if name in _INSTANTS and value is not None else value
+        to_micros(value) if name in _INSTANTS and value is not None else value
         for name, value in zip(names, values, strict=True)
     ]
 
@@ -97,16 +113,8 @@ def _values(job: StoredJob, names: Sequence[str]) -> list[Any]:
 def _to_job(row: tuple[Any, ...]) -> StoredJob:
     number, *values = row
     columns: dict[str, Any] = {
-        name: _from_micros(value) if name in _INSTANTS and value is not None else value
+        name: from_micros(value) if name in _INSTANTS and value is not None else value
         for name, value in zip(_COLUMNS, values, strict=True)
     }
     columns["paused"], columns["running"] = bool(columns["paused"]), bool(columns["running"])
     return StoredJob(number=number, **columns)
-
-
-def _to_micros(moment: datetime) -> int:
-    return wall_nanoseconds(moment) // 1000
-
-
-def _from_micros(micros: int) -> datetime:
-    return wall_datetime(micros * 1000)

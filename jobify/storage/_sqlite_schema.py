@@ -29,6 +29,33 @@ CREATE TABLE jobify_jobs (
     started_at     INTEGER
 )
 """
+_RUNS = """
+CREATE TABLE jobify_runs (
+    number        INTEGER PRIMARY KEY AUTOINCREMENT,
+    job           INTEGER NOT NULL,
+    job_id        TEXT    NOT NULL,
+    task          TEXT    NOT NULL,
+    parent        TEXT,
+    status        TEXT    NOT NULL,
+    scheduled_for INTEGER NOT NULL,
+    last          INTEGER,
+    count         INTEGER NOT NULL,
+    started_at    INTEGER,
+    finished_at   INTEGER NOT NULL,
+    attempts      INTEGER NOT NULL,
+    error         TEXT,
+    value         BLOB,
+    reason        TEXT,
+    process       TEXT    NOT NULL,
+    expires_at    INTEGER NOT NULL
+)
+"""
+_NEW = (
+    _JOBS,
+    _RUNS,
+    "CREATE INDEX jobify_runs_of_job ON jobify_runs (job_id)",
+    "CREATE INDEX jobify_runs_expire ON jobify_runs (expires_at)",
+)
 _KEPT_SINCE_1 = (
     "number, id, task, arguments, trigger, exec_at, scheduled_for, delay, running, attempt, runs, failures, "
     "interruptions, started_at"
@@ -39,7 +66,7 @@ SELECT {_KEPT_SINCE_1}, CASE WHEN declared THEN trigger END, 0 FROM jobify_jobs_
 """  # noqa: S608  # constants
 _FROM_1_TO_2 = (
     "ALTER TABLE jobify_jobs RENAME TO jobify_jobs_1",
-    _JOBS,
+    *_NEW,
     _COPY_FROM_1,
     # A number is never given twice, those of rows that are gone included.
     "DELETE FROM sqlite_sequence WHERE name = 'jobify_jobs'",
@@ -60,6 +87,6 @@ def migrate(connection: sqlite3.Connection) -> None:
         raise StorageError(msg)
     if version == VERSION:
         return
-    for statement in _FROM_1_TO_2 if version == 1 else (_JOBS,):
+    for statement in _FROM_1_TO_2 if version == 1 else _NEW:
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")
