@@ -11,6 +11,7 @@ from jobify._control import Control
 from jobify._entry import Order
 from jobify._history import DEFAULT_RETENTION, Retention
 from jobify._job import Job
+from jobify._life import refuse_the_dead
 from jobify._log import logger
 from jobify._questions import AppState, Questions
 from jobify._recovery import recover
@@ -96,6 +97,7 @@ class Jobify(Questions):
         return scheduler
 
     def _check_loop(self, what: str) -> asyncio.AbstractEventLoop:
+        refuse_the_dead(what)
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             msg = f"cannot {what}: the app runs on another event loop; do it there"
@@ -112,6 +114,7 @@ class Jobify(Questions):
                 brings a clock of its own, or a clock whose time is not in UTC.
             StorageError: the storage cannot be opened or read; the app stays stopped.
         """
+        refuse_the_dead("start the app")
         self._forget_lost_start()
         if self._state is not AppState.STOPPED:
             remedy = "stop it first" if self._state is AppState.RUNNING else "wait for the end of that"

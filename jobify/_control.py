@@ -14,6 +14,7 @@ from jobify._aftermath import coming
 from jobify._clock import to_nanoseconds
 from jobify._entry import Due, Entry, Next, Order, due_at, due_in
 from jobify._job import state_of
+from jobify._life import refuse_the_dead
 from jobify._nominal import Nominal, Passed
 from jobify._policies import MisfirePolicy, Overlap
 from jobify._records import first_of, times_now, to_row
@@ -41,8 +42,9 @@ class Control:
         """See to it that the running event loop is that of the app.
 
         Raises:
-            ApplicationStateError: it is not.
+            ApplicationStateError: it is not, or who asks belongs to a start of an app that was abandoned.
         """
+        refuse_the_dead(what)
         if asyncio.get_running_loop() is not self._scheduler.loop:
             msg = (
                 f"cannot {what}: its app runs on another event loop; do it there, "

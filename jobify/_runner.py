@@ -18,6 +18,7 @@ from jobify._executor import Executor, Outcome, RunTask
 from jobify._job import job_of
 from jobify._keeper import Keeper
 from jobify._ledger import Ledger
+from jobify._life import begin_life
 from jobify._log import logger
 from jobify._policies import Overlap
 from jobify._punctuality import Punctuality
@@ -57,7 +58,8 @@ class Runner:
         self._runs: dict[RunTask, Entry] = {}
         self._last: RunTask | None = None
         self._drained: asyncio.Future[None] | None = None
-        self._context = runtime.run_context()
+        self._context = runtime.run_context().copy()
+        self._life = begin_life(self._context)
         self._closed = False
         self._ending = Ending(
             settings, runtime, clock, keeper, ledger, chronicle, wait=self.wait, put_back=self._interrupt
@@ -290,7 +292,7 @@ class Runner:
     def let_go(self) -> list[asyncio.Task[None]]:
         """Have nothing more to do with anything, at once; return the attempts in progress."""
         self.close()
-        self._ending.over = True
+        self._ending.over = self._life.is_over = True
         return list(self._runs)
 
     def abandon(self) -> None:

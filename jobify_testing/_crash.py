@@ -12,8 +12,9 @@ async def crash(app: Jobify) -> None:
 
     Storage and listeners are cut off first, and locks are dropped. Then all that jobs of the app have begun gets
     no further step while the test runs, also what they have left behind at their end: attempts and tasks, timers,
-    calls in threads, and what these have submitted. At the end of the test tasks are cancelled, and nothing that
-    they do then reaches anybody. A `threading.Thread` that a job has started itself cannot be stopped.
+    calls in threads, and what these have submitted. Behind the test its tasks are cancelled, and their clean-up runs
+    by itself: it takes no time of others, reaches no app, and is told by no log. A `threading.Thread` that a job has
+    started itself cannot be stopped.
 
     Who waits for a job of the app, or for a call of it, gets an `ApplicationStateError` or a `StorageError`. The
     app can be started again, at the same instant or a later one, as often as you like.

@@ -9,21 +9,17 @@ The seam to asyncio is `BaseEventLoop._run_once`, private and the same since Pyt
 import asyncio
 import contextlib
 import heapq
+import threading
 import time
-import weakref
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from jobify_testing._anyio import runner_task_of
+from jobify_testing._burial import BuryingLoop
 from jobify_testing._errors import VirtualDeadlockError, VirtualRunawayError, VirtualTimeError
-from jobify_testing._family import owner_of_task
-from jobify_testing._holds import has_strangers, noting_threads
-from jobify_testing._network import NetworkLoop
+from jobify_testing._holds import has_strangers
 from jobify_testing._options import Kind, VirtualOptions
-from jobify_testing._owner import owner_in
 from jobify_testing._report import Histogram, describe_tasks, describe_timer
-from jobify_testing._sleep import sleeping_by
-from jobify_testing._threads import current_turn
 from jobify_testing._ties import make_ties
 
 T = TypeVar("T")
@@ -35,7 +31,7 @@ _TOLD_JUMPS = 1000
 """Of how many jumps a runaway tells who caused them."""
 
 
-class Engine(NetworkLoop):
+class Engine(BuryingLoop):
     """A full asyncio event loop on virtual time.
 
     Attributes:
@@ -45,7 +41,6 @@ class Engine(NetworkLoop):
     """
 
     jobify_runtime: Any
-    _stopping: bool
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,9 +54,6 @@ class Engine(NetworkLoop):
         self._failure: VirtualTimeError | None = None
         self._failures = 0
         self._signals: dict[int, Any] = getattr(self, "_signal_handlers", {})  # not on Windows
-        self._dead: set[object] = set()
-        self._buried: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
-        self._withheld: list[asyncio.Handle] = []
         self._histogram = Histogram()
         self._real_start = 0
         self._jumps = 0
@@ -86,6 +78,7 @@ class Engine(NetworkLoop):
         if not ready and not self._stopping:
             self._become_ready()
         self._spins += 1
+        self._rounds += 1
         if self._spins > self.options.max_spins:
             self._fail_spinning()
         self._collect_due()
@@ -138,7 +131,10 @@ class Engine(NetworkLoop):
     def _poll(self, seconds: float) -> bool:
         """Look at real events, for so many real seconds; return whether something is ready."""
         self._woken = False
-        self._process_events(self._selector.select(seconds))
+        self._is_waiting = bool(seconds)
+        events = self._selector.select(seconds)
+        self._is_waiting = False
+        self._process_events(events)
         return bool(self._ready)
 
     def _wait_in_real_time(self, due: int | None, reached: int | None) -> None:
@@ -171,6 +167,9 @@ class Engine(NetworkLoop):
             self.connections.have_settled()
             return
         reason = f"real work held time for more than {patience:g} real seconds: {self.holds}"
+        standing = self.pool.describe_standing()
+        if standing:
+            reason += f"\nin virtual time, and perhaps inside of a lock that this work wants, stand still:\n{standing}"
         self.holds.expire()
         self.connections.give_up()
         self._fail(VirtualDeadlockError(reason + self._picture()))
@@ -178,65 +177,6 @@ class Engine(NetworkLoop):
     def _may_be_woken(self) -> bool:
         """Whether something outside of the loop may still wake it."""
         return len(self._files) > 1 or bool(self._signals or self._processes) or has_strangers()
-
-    def _sleep(self, seconds: float) -> bool:
-        """Take over a `time.sleep`, if it is that of a thread with a turn, or blocks this loop."""
-        turn = current_turn()
-        if turn is None and asyncio._get_running_loop() is not self:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented for authors of loops
-            return False
-        if self.options.mode == "real" or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):  # pyright: ignore[reportUnnecessaryIsInstance]  # anything is passed
-            return False  # the real one knows what to say
-        nanoseconds = round(seconds * 1e9)
-        if turn is not None:
-            turn.stand_still(nanoseconds)
-        else:
-            self.block(nanoseconds)
-        return True
-
-    # What belongs to a program that was killed
-
-    def bury(self, owners: Iterable[object], attempts: Iterable[asyncio.Task[Any]]) -> None:
-        """Give nothing that belongs to one of `owners` any further step, nor its calls in threads."""
-        for owner in owners:
-            self._dead.add(owner)
-            self.pool.abandon(owner)
-            self.cut_off(owner)
-        self._buried.update(attempts)
-        self._buried.update(task for task in asyncio.all_tasks(self) if self.is_dead(task))
-        self.holds.abandon(set(self._buried))
-
-    def is_dead(self, task: asyncio.Task[Any]) -> bool:
-        """Whether a task belongs to a program that was killed."""
-        return task in self._buried or owner_of_task(task) in self._dead
-
-    def thaw(self) -> None:
-        """Let what was killed go on after all: its tasks into their cancellation, at the end of everything."""
-        buried = [task for task in asyncio.all_tasks(self) if self.is_dead(task)] if self._dead else []
-        for _, timer in self.live_timers():
-            if self.is_dead_handle(timer):
-                timer.cancel()
-        self._ready.extend(handle for handle in self._withheld if _is_step(handle))
-        self._withheld.clear()
-        self._dead.clear()
-        self._buried.clear()
-        for task in buried:
-            end: Callable[[], object] = getattr(task, "abandon", task.cancel)  # some do not let themselves be cancelled
-            end()
-
-    def living_tasks(self) -> set[asyncio.Task[Any]]:
-        """Return the tasks of this loop that may still go on."""
-        return {task for task in asyncio.all_tasks(self) if not self.is_dead(task)}
-
-    def _withhold(self) -> None:
-        """Take what belongs to the dead out of what is ready."""
-        ready = list(self._ready)
-        self._ready.clear()
-        for handle in ready:
-            (self._withheld if self.is_dead_handle(handle) else self._ready).append(handle)
-
-    def is_dead_handle(self, handle: asyncio.Handle) -> bool:
-        """Whether a callback or a timer belongs to a program that was killed."""
-        return bool(self._dead) and owner_in(getattr(handle, "_context", None)) in self._dead
 
     # The end
 
@@ -265,7 +205,8 @@ class Engine(NetworkLoop):
             VirtualRunawayError: time, or the loop, went on and on without that.
         """
         self._jumps = self._spins = 0
-        with noting_threads(self.holds), sleeping_by(self._sleep):
+        self.home = threading.get_ident()
+        with self.governing():
             super().run_forever()
         if self._main is None:
             self._raise_failure()
@@ -304,8 +245,3 @@ class Engine(NetworkLoop):
 
     def _picture(self) -> str:
         return f"\n{describe_tasks(self)}\n{self.describe_jobs()}".rstrip()
-
-
-def _is_step(handle: asyncio.Handle) -> bool:
-    """Whether a callback is a step of a task: the task needs it to end."""
-    return isinstance(getattr(getattr(handle, "_callback", None), "__self__", None), asyncio.Task)

@@ -1,13 +1,11 @@
 """Real work in flight: what keeps time from moving, and the ledger in which it is noted.
 
 Nothing is polled for. Work says itself that it begins and that it ends: calls through the doors of the
-loop, threads and pools through the hooks that stand in `threading` and `concurrent.futures` while a virtual
-loop runs.
+loop, threads and pools through the hooks of `_hooks`.
 """
 
 import asyncio
 import concurrent.futures
-import concurrent.futures.process
 import contextlib
 import threading
 from collections.abc import Callable, Generator, Mapping
@@ -22,21 +20,8 @@ _POOLS = ("concurrent.futures", "multiprocessing", "asyncio", "anyio", "jobify",
 """Whose threads are those of a pool: they live on without work, and their calls are counted instead."""
 
 
-class Pool(Protocol):
-    """What the holds need of the threads that take turns."""
-
-    def finish(self, pool: concurrent.futures.Executor, /) -> None:
-        """See the calls in a pool through."""
-        ...
-
-
 class Host(Protocol):
     """What the holds need of their loop."""
-
-    @property
-    def pool(self) -> Pool:
-        """The threads that take turns."""
-        ...
 
     def call_soon_threadsafe(self, callback: Callable[..., object], /, *args: Any) -> Any:
         """Call soon, on the loop."""
@@ -117,7 +102,7 @@ class Holds:
             ForbiddenWorkError: work of this kind is forbidden in this test.
         """
         token = self.take(kind, what)
-        owner = asyncio.current_task() if _is_on_loop() else None
+        owner = asyncio.current_task() if asyncio._get_running_loop() is not None else None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented for authors of loops
         if owner is not None:
             self._owners[token] = owner
         try:
@@ -241,80 +226,3 @@ def has_strangers() -> bool:
     """
     own = threading.current_thread()
     return any(thread is not own and not _is_of_pool(thread) for thread in threading.enumerate())
-
-
-_noting: list[Holds] = []
-
-
-@contextlib.contextmanager
-def noting_threads(holds: Holds) -> Generator[None, None, None]:
-    """Have threads and pool calls that begin in this block noted; the hooks are gone behind it."""
-    _noting.append(holds)
-    if len(_noting) == 1:
-        _set_hooks()
-    try:
-        yield
-    finally:
-        _noting.remove(holds)
-        if not _noting:
-            _unset_hooks()
-
-
-_originals: list[tuple[Any, str, Any]] = []
-
-
-def _set_hooks() -> None:
-    start, shutdown = threading.Thread.start, concurrent.futures.ThreadPoolExecutor.shutdown
-
-    def start_noted(thread: threading.Thread) -> None:
-        noting = _noting[-1]
-        noting.thread_starts(thread)
-        try:
-            start(thread)
-        except RuntimeError:  # it was started before, or there can be no more threads
-            noting.thread_starts_not(thread)
-            raise
-
-    _replace(threading.Thread, "start", start_noted)
-    for pool in (concurrent.futures.ThreadPoolExecutor, concurrent.futures.process.ProcessPoolExecutor):
-        _replace(pool, "submit", _submit_noted(pool.submit))
-    _replace(concurrent.futures.ThreadPoolExecutor, "shutdown", _shutdown_noted(shutdown))
-
-
-def _submit_noted(submit: Callable[..., Any]) -> Callable[..., Any]:
-    def submit_noted(pool: Any, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        # Calls that take turns are seen to by who makes them.
-        if not _noting or getattr(fn, "takes_turns", False) or not _is_on_loop():
-            return submit(pool, fn, *args, **kwargs)
-        what = f"a call of {getattr(fn, '__qualname__', repr(fn))} in an executor"
-        _noting[-1].check("executor", what)
-        call = submit(pool, fn, *args, **kwargs)
-        _noting[-1].call_submitted(call, what)
-        return call
-
-    return submit_noted
-
-
-def _shutdown_noted(shutdown: Callable[..., None]) -> Callable[..., None]:
-    def shutdown_noted(pool: Any, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # as in the original
-        # Its threads would wait for their turn, and the loop for them.
-        if wait and _noting and _is_on_loop():
-            _noting[-1].host.pool.finish(pool)
-        shutdown(pool, wait, cancel_futures=cancel_futures)
-
-    return shutdown_noted
-
-
-def _is_on_loop() -> bool:
-    return asyncio._get_running_loop() is not None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented for authors of loops
-
-
-def _replace(owner: Any, name: str, new: Any) -> None:
-    _originals.append((owner, name, getattr(owner, name)))
-    setattr(owner, name, new)
-
-
-def _unset_hooks() -> None:
-    while _originals:
-        owner, name, original = _originals.pop()
-        setattr(owner, name, original)

@@ -6,6 +6,7 @@ import os
 import sysconfig
 from collections import Counter
 from collections.abc import Iterator
+from contextvars import Context
 from functools import cache, partial
 from pathlib import Path
 from types import AsyncGeneratorType, FrameType
@@ -121,6 +122,8 @@ def describe_call(function: Any) -> str:
 def _is_user_function(part: Any) -> bool:
     if isinstance(part, partial):
         return True
+    if isinstance(getattr(part, "__self__", None), Context):
+        return False
     module = getattr(part, "__module__", None)
     return callable(part) and not (module or "").startswith(("jobify", "contextvars", "_contextvars"))
 

@@ -39,4 +39,4 @@ def run(main: Coroutine[Any, Any, T], *, options: VirtualOptions | None = None, 
             try:
                 return runner.run(main)
             finally:
-                loop.thaw()
+                loop.clear_away()

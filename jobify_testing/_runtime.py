@@ -190,7 +190,7 @@ class VirtualRuntime:
         """Log nothing more, let go of abandoned tasks, and remove a temporary folder."""
         self.transitions.close()
         if not self._loop.is_closed():
-            self._loop.thaw()
+            self._loop.clear_away()
         if self._temporary is not None:
             self._temporary.cleanup()
 

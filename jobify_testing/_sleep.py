@@ -9,6 +9,7 @@ Where CPython is not what runs, only the name in the module is replaced.
 import contextlib
 import ctypes
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator
 from typing import Any
@@ -20,6 +21,7 @@ _METH_O = 0x0008
 _POINTER = ctypes.sizeof(ctypes.c_void_p)
 
 _sleepers: list[Sleep] = []
+_lock = threading.Lock()
 
 
 class _Definition(ctypes.Structure):
@@ -82,7 +84,7 @@ class _Redirection:
 
 
 def _sleep(seconds: float) -> None:
-    for sleep in reversed(_sleepers):
+    for sleep in _sleepers[::-1]:
         if sleep(seconds):
             return
     _redirection.real(seconds)
@@ -99,12 +101,14 @@ def real_sleep(seconds: float) -> None:
 @contextlib.contextmanager
 def sleeping_by(sleep: Sleep) -> Generator[None, None, None]:
     """Have `time.sleep` ask `sleep` first in this block."""
-    _sleepers.append(sleep)
-    if len(_sleepers) == 1:
-        _redirection.set()
+    with _lock:
+        _sleepers.append(sleep)
+        if len(_sleepers) == 1:
+            _redirection.set()
     try:
         yield
     finally:
-        _sleepers.remove(sleep)
-        if not _sleepers:
-            _redirection.unset()
+        with _lock:
+            _sleepers.remove(sleep)
+            if not _sleepers:
+                _redirection.unset()

@@ -1,7 +1,7 @@
 """Threads that take their turn: a thread and the loop never run at once, so their order is always the same.
 
 The loop hands the turn over and stands still until the thread gives it back: at its end, in `time.sleep`,
-which takes virtual time, or when it waits for a coroutine that it has submitted to the loop. A thread that
+which takes virtual time, or when it waits for what another turn or the loop has to bring. A thread that
 keeps its turn for too long does something real: it then only holds time.
 """
 
@@ -9,57 +9,26 @@ import asyncio
 import concurrent.futures
 import contextlib
 import contextvars
+import itertools
 import sys
 import threading
 import warnings
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from jobify_testing._errors import VirtualDeadlockError, VirtualTimeWarning
+from jobify_testing._guard import guard
 from jobify_testing._owner import owner_in
 from jobify_testing._report import describe_call, where
+from jobify_testing._sleep import sleeping_by
+from jobify_testing._timekeeper import Timekeeper
 
 T = TypeVar("T")
 
 TURN = 1.0
 """Real seconds that a thread may keep its turn."""
 
-
-class Timekeeper(Protocol):
-    """What threads need of their loop."""
-
-    @property
-    def nanoseconds(self) -> int:
-        """The virtual instant."""
-        ...
-
-    def create_future(self) -> "asyncio.Future[Any]":
-        """Make a future."""
-        ...
-
-    def call_soon(self, callback: Callable[..., object], /, *args: Any) -> Any:
-        """Call in the next turn of the loop."""
-        ...
-
-    def call_soon_threadsafe(self, callback: Callable[..., object], /, *args: Any) -> Any:
-        """The same, from another thread."""
-        ...
-
-    def call_at_nanoseconds(self, when: int, callback: Callable[[], object], /) -> asyncio.TimerHandle:
-        """Call at a virtual instant."""
-        ...
-
-    def block(self, nanoseconds: int, /) -> None:
-        """Let time pass while the loop does not get to run."""
-        ...
-
-    def take_hold(self, what: str, /) -> object:
-        """Keep time from moving."""
-        ...
-
-    def let_go(self, token: object, /) -> None:
-        """End that."""
-        ...
+_numbers = itertools.count()
 
 
 class AbandonedError(BaseException):
@@ -81,36 +50,68 @@ def current_turn() -> "Turn[Any] | None":
 class Turn(Generic[T]):
     """One call, made in a thread while the loop stands still.
 
+    Args:
+        loop: the loop that gives the turns.
+        call: what is called.
+        context: in which context; by default, in a copy of the current one.
+
     Attributes:
+        loop: the loop that gives the turns.
         answer: what becomes of it.
         owner: the start of an app that it belongs to, if there is one.
+        due: when it gets its next turn, in nanoseconds of the loop; None if nothing says so yet.
+        number: which of the turns of one instant is first.
+        thread: in which it is made, when it has begun.
     """
 
     takes_turns = True
     """Tells a pool that nothing has to be noted for this call."""
 
-    def __init__(self, loop: Timekeeper, call: Callable[[], T]) -> None:
+    def __init__(self, loop: Timekeeper, call: Callable[[], T], context: contextvars.Context | None = None) -> None:
         self.answer: asyncio.Future[T] = loop.create_future()
-        self._loop = loop
+        self.loop = loop
         self._call = call
-        self._context = contextvars.copy_context()
+        self._context = contextvars.copy_context() if context is None else context
         self.owner = owner_in(self._context)
+        self.due: int | None = None
+        self.number = 0
+        self.thread: threading.Thread | None = None
+        self._alarm: asyncio.Handle | None = None
         self._go = threading.Semaphore(0)
         self._back = threading.Semaphore(0)
+        self._taken = threading.Semaphore(0)
         self._lock = threading.Lock()
-        self._overstays = False
-        self._started = self._ended = self._abandoned = False
+        self._stands = True
+        self._overstays = self._has_news = False
+        self._started = self._ended = self._abandoned = self._dismissed = False
+        self._fault: VirtualDeadlockError | None = None
         self._pause: int | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._token: object = None
         self._value: T | None = None
         self._error: BaseException | None = None
-        self._thread: threading.Thread | None = None
         self._on_end: list[Callable[[], object]] = []
+        self._clean_up = contextlib.ExitStack()
 
     @property
-    def ended(self) -> bool:
-        """Whether the thread is through with the call."""
-        return self._ended
+    def has_begun(self) -> bool:
+        """Whether the thread has had a turn."""
+        return self._started
+
+    @property
+    def overstays(self) -> bool:
+        """Whether the thread runs beside the loop, as it has kept its turn for too long."""
+        return self._overstays or self._has_news
+
+    @property
+    def stands(self) -> bool:
+        """Whether the thread stands still in the middle of the call."""
+        return self._stands and self._started and not self._ended
+
+    def __str__(self) -> str:
+        ident = self.thread.ident if self.thread is not None else None
+        frame = sys._current_frames().get(ident or 0)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented, in spite of its name
+        name = self.thread.name if self.thread is not None else "of a pool"
+        return f"the thread {name!r}, in {describe_call(self._call)}, at {where(frame)}"
 
     def when_ended(self, callback: Callable[[], object]) -> None:
         """Call `callback` on the loop when the thread is through with the call."""
@@ -121,28 +122,50 @@ class Turn(Generic[T]):
 
     # On the loop
 
+    def resume_at(self, when: int) -> None:
+        """Give the thread its next turn at a virtual instant."""
+        self._set_alarm(self.loop.call_at_nanoseconds(when, self.resume), when)
+
+    def resume_soon(self) -> None:
+        """Give the thread a turn in the next turn of the loop, whatever it waits for; from any thread."""
+        call_soon = self.loop.call_soon if self.loop.is_home() else self.loop.call_soon_threadsafe
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._set_alarm(call_soon(self.resume), self.loop.nanoseconds)
+
+    def _set_alarm(self, alarm: asyncio.Handle | None, due: int | None) -> None:
+        before, self._alarm, self.due, self.number = self._alarm, alarm, due, next(_numbers)
+        if before is not None:
+            before.cancel()
+
     def resume(self) -> None:
         """Give the thread its turn, and stand still until it gives it back."""
-        self._timer = None
-        if self._ended or self._abandoned:
-            return
+        self._set_alarm(None, None)
+        with self._lock:
+            if not self._stands or self._ended or self._abandoned:
+                return
+            self._stands = False
         if not self._started and self.answer.cancelled():
-            self.dismiss()
-            self._ended = True
-            self._deliver()
+            self.call_off()
             return
         self._started = True
         self._go.release()
-        if self._back.acquire(timeout=TURN):
+        if self.loop.wait_for(self._back, TURN):
             self._take_back()
         else:
             self._outlast()
+
+    def call_off(self) -> None:
+        """Have a call that has not begun not be made."""
+        self.dismiss()
+        self._ended = True
+        self.answer.cancel()
+        self._deliver()
 
     def _take_back(self) -> None:
         if self._ended:
             self._deliver()
         elif self._pause is not None:
-            self._timer = self._loop.call_at_nanoseconds(self._loop.nanoseconds + self._pause, self.resume)
+            self.resume_at(self.loop.nanoseconds + self._pause)
 
     def _deliver(self) -> None:
         if not self.answer.done():
@@ -161,11 +184,8 @@ class Turn(Generic[T]):
         if not self._overstays:
             self._take_back()
             return
-        ident = self._thread.ident if self._thread is not None else None
-        frame = sys._current_frames().get(ident or 0)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented, in spite of its name
-        thread = self._thread.name if self._thread is not None else "of a pool"
-        name = f"the thread {thread!r}, in {describe_call(self._call)}, at {where(frame)}"
-        self._token = self._loop.take_hold(name)
+        name = str(self)
+        self._token = self.loop.take_hold(name)
         try:
             warnings.warn(
                 f"{name}, has kept its turn for {TURN:g} real seconds: this test is not reproducible",
@@ -177,41 +197,54 @@ class Turn(Generic[T]):
                 self.answer.set_exception(warning)
 
     def _caught_up(self) -> None:
-        self._loop.let_go(self._token)
-        self._take_back()
+        if self._has_news:  # else the loop has not waited for this to be its turn
+            self._has_news = False
+            token, self._token = self._token, None
+            self.loop.let_go(token)
+            self._take_back()
 
-    def see_through(self) -> None:
-        """Give the thread its turns until it is through, with the loop blocked meanwhile.
+    def catch_up(self, patience: float) -> None:
+        """Wait for a thread that runs beside the loop, with the loop blocked meanwhile.
 
         Raises:
-            VirtualDeadlockError: it waits for the loop, which waits for it.
+            VirtualDeadlockError: it has not given its turn back within so many real seconds.
         """
-        while not self._ended:
-            timer, self._timer = self._timer, None
-            if timer is not None:
-                timer.cancel()
-                self._loop.block(max(round(timer.when() * 1e9) - self._loop.nanoseconds, 0))
-            elif self._started:
-                msg = "a pool of threads is shut down while the loop waits for it, and one of its threads for the loop"
+        with self._lock:
+            is_away, self._overstays = self._overstays, False
+        if is_away and not self.loop.wait_for(self._back, patience):
+            with self._lock:
+                self._overstays = not self._back.acquire(blocking=False)
+            if self._overstays:
+                msg = f"the loop has waited for {patience:g} real seconds for {self}"
                 raise VirtualDeadlockError(msg)
-            self.resume()
+        self._has_news |= is_away
+        self._caught_up()
 
     def abandon(self) -> None:
         """Give the thread no further turn: where it stands still, it ends."""
         self._abandoned = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._set_alarm(None, None)
 
     def dismiss(self) -> None:
-        """Have an abandoned thread end: its own clean-up runs, which nobody waits for."""
+        """Have an abandoned thread end: its own clean-up runs, which nobody waits for, and cannot sleep."""
         self.abandon()
+        with self._lock:
+            if self._started and not self._ended and not self._dismissed:
+                self._clean_up.enter_context(sleeping_by(self._refuse_to_sleep))  # also when no loop runs any more
+            self._dismissed = True
         self._go.release()
+
+    def _refuse_to_sleep(self, _seconds: object) -> bool:
+        if current_turn() is self:
+            raise AbandonedError
+        return False
 
     # In the thread
 
     def __call__(self) -> None:
         """Wait for the first turn, and make the call."""
-        self._thread = threading.current_thread()
+        self.thread = threading.current_thread()
+        self._taken.release()
         self._go.acquire()
         if self._abandoned:
             return
@@ -221,39 +254,57 @@ class Turn(Generic[T]):
         except BaseException as error:  # noqa: BLE001  # it is raised where the call was asked for
             self._error = error
         finally:
+            with self._lock:
+                self._ended = True
+                self._clean_up.close()
             _local.turn = None
-            self._ended = True
             self._give_back(None)
 
     def _give_back(self, pause: int | None) -> None:
         self._pause = pause
         with self._lock:
+            self._stands = True
             overstays, self._overstays = self._overstays, False
             if not overstays:
                 self._back.release()
                 return
+            self._has_news = True
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._caught_up)
+            self.loop.call_soon_threadsafe(self._caught_up)
 
     def stand_still(self, nanoseconds: int | None) -> None:
         """Give the turn back, and return when it comes again: after a virtual duration, or by `resume_soon`.
 
         Raises:
             AbandonedError: it never will.
+            VirtualDeadlockError: the loop was blocked for longer than its patience, perhaps by this thread.
         """
-        self._give_back(nanoseconds)
-        self._go.acquire()
-        if self._abandoned:
+        if self._dismissed:
             raise AbandonedError
+        with guard.watching(self):
+            self._give_back(nanoseconds)
+            self._go.acquire()
+        if self._dismissed:
+            raise AbandonedError
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
 
-    # From the loop, to a thread that stands still
+    # From other threads
 
-    def resume_soon(self) -> None:
-        """Give the thread a turn in the next turn of the loop, whatever it waits for."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._loop.call_soon(self.resume)
+    def is_taken(self, patience: float) -> bool:
+        """Wait, for so many real seconds at most, until a thread of its pool has come to it."""
+        return self.thread is not None or self._taken.acquire(timeout=patience)
+
+    def fail(self, error: VirtualDeadlockError) -> None:
+        """Have the thread that stands still go on beside the loop, with an error: the loop may be waiting for it."""
+        with self._lock:
+            if not self._stands or self._ended or self._dismissed:
+                return
+            self._stands = False
+            self._overstays = True
+            self._fault = error
+        self._go.release()
 
 
 def _raisable(error: BaseException) -> BaseException:
@@ -265,45 +316,3 @@ def _raisable(error: BaseException) -> BaseException:
         wrapped.__cause__ = error
         return wrapped
     return error
-
-
-class TurnCondition(threading.Condition):
-    """The condition of a `concurrent.futures.Future` for whose answer threads with turns may wait."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._standing: list[Turn[Any]] = []
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until notified; in virtual time, if this thread takes turns."""
-        turn = current_turn()
-        if turn is None:
-            return super().wait(timeout)
-        self._standing.append(turn)
-        self.release()
-        try:
-            turn.stand_still(None if timeout is None else max(round(timeout * 1e9), 0))
-        finally:
-            self.acquire()
-        notified = turn not in self._standing
-        if not notified:
-            self._standing.remove(turn)
-        return notified
-
-    def notify_all(self) -> None:
-        """Wake all who wait."""
-        standing, self._standing = self._standing, []
-        for turn in standing:
-            turn.resume_soon()
-        super().notify_all()
-
-
-def answer_of_submission(callback: object) -> "concurrent.futures.Future[Any] | None":
-    """Return the future that `asyncio.run_coroutine_threadsafe` gives out, if `callback` is its."""
-    if getattr(callback, "__qualname__", "") != "run_coroutine_threadsafe.<locals>.callback":
-        return None
-    for cell in getattr(callback, "__closure__", None) or ():
-        answer: concurrent.futures.Future[Any] | None = cell.cell_contents
-        if isinstance(answer, concurrent.futures.Future):
-            return answer
-    return None

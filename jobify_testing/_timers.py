@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Any, TypeVarTuple
 
 from jobify import to_nanoseconds
+from jobify_testing._owner import owner_in
 
 Ts = TypeVarTuple("Ts")
 
@@ -54,7 +55,7 @@ class TimedLoop(asyncio.SelectorEventLoop):
         self._now = 0
         self._spins = 0
         self._timers: list[tuple[int, Any, _Timer]] = []
-        self._reached: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._reached: list[tuple[int, int, asyncio.Future[None], object | None]] = []
         self._numbers = itertools.count()
 
     @property
@@ -161,7 +162,7 @@ class TimedLoop(asyncio.SelectorEventLoop):
         That is when nothing can run any more, no work is in flight, and time would pass that instant.
         """
         reached: asyncio.Future[None] = self.create_future()
-        heapq.heappush(self._reached, (when, next(self._numbers), reached))
+        heapq.heappush(self._reached, (when, next(self._numbers), reached, owner_in(None)))
         return reached
 
     def _next_reached(self) -> int | None:

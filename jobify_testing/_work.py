@@ -2,18 +2,24 @@
 
 import asyncio
 import contextlib
+import operator
 import threading
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Generator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextvars import Context
 from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
+from jobify_testing._errors import VirtualTimeError
 from jobify_testing._family import FamilyLoop
 from jobify_testing._holds import Holds
+from jobify_testing._hooks import hooked
 from jobify_testing._options import VirtualOptions
 from jobify_testing._pool import TurnPool
-from jobify_testing._threads import TurnCondition, answer_of_submission, current_turn
+from jobify_testing._sleep import sleeping_by
+from jobify_testing._threads import current_turn
+from jobify_testing._waits import TurnCondition, answer_of_submission
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -26,6 +32,7 @@ class WorkingLoop(FamilyLoop):
         options: how virtual time behaves.
         holds: the real work in flight.
         pool: the threads that take turns with this loop.
+        home: the thread that it runs in, or has run in last, by its identifier.
     """
 
     _executor_shutdown_called: bool
@@ -37,6 +44,70 @@ class WorkingLoop(FamilyLoop):
         self.pool = TurnPool(self)
         self._woken = False
         self._executor: Executor | None = None
+        self.home = threading.get_ident()
+        self._rounds = 0
+        self._is_waiting = False
+
+    # What its threads ask
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether threads take turns with this loop."""
+        return self.options.threads == "turns" and self.options.mode != "real"
+
+    @property
+    def patience(self) -> float:
+        """For how many real seconds work in flight may hold time."""
+        return self.options.patience
+
+    @property
+    def progress(self) -> int | None:
+        """A number that grows while the loop gets on; None while it waits for something and knows for how long."""
+        return None if self._is_waiting else self._rounds
+
+    def is_home(self) -> bool:
+        """Whether this is the thread of the loop."""
+        return threading.get_ident() == self.home
+
+    def wait_for(self, semaphore: threading.Semaphore, seconds: float) -> bool:
+        """Wait, for so many real seconds at most, for another thread."""
+        self._is_waiting = True
+        try:
+            return semaphore.acquire(timeout=seconds)
+        finally:
+            self._is_waiting = False
+
+    def fail_soon(self, error: VirtualTimeError) -> None:
+        """End what runs on this loop with an error of virtual time; from any thread."""
+        with contextlib.suppress(RuntimeError):  # it is closed
+            self.call_soon_threadsafe(self._fail, error)
+
+    @abstractmethod
+    def _fail(self, failure: VirtualTimeError, /) -> None:
+        """End what runs on this loop with an error."""
+
+    @contextlib.contextmanager
+    def governing(self) -> Generator[None, None, None]:
+        """Have `time.sleep` and calls in pools be those of this loop in a block."""
+        with hooked(self), sleeping_by(self._sleep):
+            yield
+
+    def _sleep(self, seconds: object) -> bool:
+        """Take over a `time.sleep`, if it is that of a thread with a turn of this loop, or blocks this loop."""
+        running = asyncio._get_running_loop()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented for authors of loops
+        turn = None if isinstance(running, WorkingLoop) else current_turn()
+        if running is not self and (turn is None or turn.loop is not self):
+            return False
+        nanoseconds = _length_of(seconds)
+        if self.options.mode == "real" or nanoseconds is None:
+            return False  # the real one knows what to say
+        if turn is not None:
+            turn.stand_still(nanoseconds)
+        else:
+            self.block(nanoseconds)
+        return True
+
+    # Its own doors
 
     def take_hold(self, what: str) -> object:
         """Begin what `let_go` ends: time does not move meanwhile."""
@@ -52,8 +123,9 @@ class WorkingLoop(FamilyLoop):
         """Call `callback` soon, asked for from another thread."""
         answer = answer_of_submission(callback)
         if answer is not None:
-            if current_turn() is not None:
-                answer._condition = TurnCondition()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # nobody has seen this future yet
+            turn = current_turn()
+            if turn is not None and turn.loop is self:
+                answer._condition = TurnCondition(self)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # nobody has seen this future yet
             else:
                 self.holds.thread_waits(answer)
         handle = super().call_soon_threadsafe(callback, *args, context=context)
@@ -78,12 +150,12 @@ class WorkingLoop(FamilyLoop):
         executor = executor or self._executor
         what = f"a call of {getattr(func, '__qualname__', repr(func))} in an executor"
         self.holds.check("executor", what)
-        if self.options.threads == "turns" and self.options.mode != "real":
+        if self.has_turns:
             call = partial(func, *args)
             if executor is None:
                 return self.pool.submit(call)
             if isinstance(executor, ThreadPoolExecutor):
-                return self.pool.submit_to(executor, call)
+                return self.pool.submit_to(executor, call).answer
         if executor is None:
             self.set_default_executor(executor := ThreadPoolExecutor(thread_name_prefix="asyncio"))
         submitted = executor.submit(func, *args)
@@ -118,3 +190,16 @@ class WorkingLoop(FamilyLoop):
         """Close the loop, and end the threads that take turns with it."""
         super().close()
         self.pool.close()
+
+
+def _length_of(seconds: object) -> int | None:
+    """Return what `time.sleep` accepts, in nanoseconds; None for what it refuses."""
+    if not isinstance(seconds, int | float):
+        try:
+            seconds = operator.index(seconds)  # type: ignore[arg-type]  # as `time.sleep` does, to a whole number of numpy
+        except TypeError:
+            return None
+    if not 0 <= seconds < float("inf"):
+        return None
+    nanoseconds = round(seconds * 1e9) if isinstance(seconds, float) else seconds * 1_000_000_000
+    return nanoseconds if nanoseconds < 2**63 else None

@@ -6,6 +6,7 @@ import contextvars
 import threading
 import time
 from time import sleep as imported_by_name
+from typing import Any
 
 import pytest
 
@@ -50,16 +51,34 @@ async def test_sleep_that_was_imported_by_name(virtual_clock: VirtualClock) -> N
     assert virtual_clock.monotonic() == 3600
 
 
-@pytest.mark.parametrize("wrong", [-1, float("nan"), "x", None])
+class Whole:
+    """A whole number of another library, as those of numpy."""
+
+    def __index__(self) -> int:
+        """Be 3."""
+        return 3
+
+
+async def test_sleep_takes_every_whole_number(virtual_clock: VirtualClock) -> None:
+    """What `time.sleep` accepts takes virtual time, whatever its type: in a thread, and on the loop."""
+    whole: Any = Whole()
+    await asyncio.to_thread(time.sleep, whole)
+    assert virtual_clock.monotonic() == 3
+    time.sleep(whole)  # blocks the loop
+    time.sleep(True)  # the same
+    assert virtual_clock.monotonic() == 7
+
+
+@pytest.mark.parametrize("wrong", [-1, float("nan"), float("inf"), 10**30, "x", None])
 async def test_sleep_refuses_what_it_always_refused(virtual_clock: VirtualClock, wrong: object) -> None:
     """A wrong duration is the error that `time.sleep` raises in real life, in a thread and on the loop."""
 
     def nap() -> None:
         time.sleep(wrong)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # wrong on purpose
 
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises((ValueError, TypeError, OverflowError)):
         await asyncio.to_thread(nap)
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises((ValueError, TypeError, OverflowError)):
         nap()
     assert virtual_clock.monotonic() == 0
 
