@@ -36,10 +36,15 @@ def assert_scheduled(
 
     Raises:
         AssertionError: none is; it lists what is scheduled.
-        TypeError: the task cannot be called with such arguments, or both `at` and `delay` are given.
+        TypeError: `task` is no task, it cannot be called with such arguments, or both `at` and `delay` are given.
         ValueError: `at` is naive, or `delay` is not finite.
     """
     __tracebackhide__ = True
+    if not isinstance(task, Task):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
+        msg = (
+            f"cannot look for jobs of {task!r}: give the task itself, which is what @app.task has made of its function"
+        )
+        raise TypeError(msg)
     moment, remaining = _when(at, delay)
     wanted = _by_name(task, arguments) if arguments is not None else None
     scheduled = [job for job in app.local_jobs() if job.status is JobStatus.SCHEDULED]

@@ -56,17 +56,18 @@ class VirtualOptions:
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise _refusal(**{name: getattr(self, name)}, what=f"it is one of {', '.join(map(repr, choices))}")
+                raise _refusal(**{name: getattr(self, name)}, what=f"it must be one of {', '.join(map(repr, choices))}")
         if not _is_aware(self.start):
-            raise _refusal(what="it is an aware datetime, as datetime(2026, 1, 1, tzinfo=UTC)", start=self.start)
+            raise _refusal(what="it must be an aware datetime, as datetime(2026, 1, 1, tzinfo=UTC)", start=self.start)
         for name in ("seed", "max_jumps", "max_spins"):
             number: object = getattr(self, name)
             if isinstance(number, bool) or not isinstance(number, int) or (name != "seed" and number < 1):
-                raise _refusal(**{name: number}, what="it is a whole number")
+                least = "" if name == "seed" else ", from 1"
+                raise _refusal(**{name: number}, what=f"it must be a whole number{least}")
         for name in ("patience", "grace"):
             seconds: object = getattr(self, name)
             if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
-                raise _refusal(**{name: seconds}, what="it is a number of real seconds")
+                raise _refusal(**{name: seconds}, what="it must be a number of real seconds, from 0")
         for kind, policy in dict(self.holds).items():
             if kind not in get_args(Kind) or policy not in get_args(Policy):
                 known = f"the kinds are {get_args(Kind)}, the policies {get_args(Policy)}"

@@ -17,9 +17,30 @@ def runs(item: pytest.Item, names: list[str]) -> bool:
     """Whether AnyIO's plugin runs a test, or the asynchronous fixtures of one that is not asynchronous."""
     if _BACKEND not in names or item.get_closest_marker("asyncio") is not None:
         return False
+    return not (inspect.iscoroutinefunction(_inner(item)) and _asyncio_takes_all(item.config))
+
+
+def _inner(item: pytest.Item) -> Any:
+    """Return the function of a test, within that of hypothesis if there is one."""
     function: Any = getattr(item, "obj", None)
-    inner: Any = getattr(getattr(function, "hypothesis", None), "inner_test", function)
-    return not (inspect.iscoroutinefunction(inner) and _asyncio_takes_all(item.config))
+    return getattr(getattr(function, "hypothesis", None), "inner_test", function)
+
+
+def refuse_both(definition: pytest.Item) -> None:
+    """Refuse a test that pytest-asyncio runs on its loop, while AnyIO makes its fixtures on another one."""
+    __tracebackhide__ = True
+    if definition.get_closest_marker("anyio") is None or not inspect.iscoroutinefunction(_inner(definition)):
+        return
+    is_marked = definition.get_closest_marker("asyncio") is not None
+    if is_marked or _asyncio_takes_all(definition.config):
+        remedy = (
+            "take one of the two markers away" if is_marked else "set asyncio_mode = strict, or take that marker away"
+        )
+        pytest.fail(
+            f"{definition.nodeid}: cannot be run both by pytest-asyncio and by AnyIO, whose marker it has: its "
+            f"fixtures would be on another loop than the test; {remedy}",
+            pytrace=False,
+        )
 
 
 def _asyncio_takes_all(config: pytest.Config) -> bool:

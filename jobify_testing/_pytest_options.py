@@ -75,7 +75,7 @@ def configure(config: pytest.Config) -> None:
         "leaks=, holds=): run the test on virtual time; the arguments are those of jobify_testing.VirtualOptions",
     )
     if _runs(config) < 1:
-        msg = f"--virtual-runs={_runs(config)}: it is a number of runs, from 1"
+        msg = f"--virtual-runs={_runs(config)}: it must be a number of runs, from 1"
         raise pytest.UsageError(msg)
     for name, value in _configured(config).items():
         from jobify_testing._options import VirtualOptions  # noqa: PLC0415  # only for projects that say something

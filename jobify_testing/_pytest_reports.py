@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 WORLD = pytest.StashKey["VirtualRuntime"]()
 """The virtual world of a test that has one, until its last report is made."""
 
+CALLED = pytest.StashKey[bool]()
+"""Whether a test on virtual time is being called: what its fixtures do is their own business."""
+
 _UNEXPECTED = pytest.StashKey[list[str]]()
 """The timelines that were compared in the current phase of a test, and were not as expected."""
 

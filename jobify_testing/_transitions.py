@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any
 
 from jobify import Event, Job, JobStatus, StartedApp, Task, Transition, to_nanoseconds
@@ -10,6 +11,9 @@ from jobify_testing._timeline import Teller, Timeline
 
 Subject = Job[Any] | Task[..., Any, Any] | str
 """A job, a task, or the id of a job."""
+
+_TOLD = 8
+"""How many ids and tasks an error names."""
 
 
 class TransitionLog:
@@ -55,6 +59,7 @@ class TransitionLog:
 
         Raises:
             TypeError: the subject is none of these.
+            LookupError: there is no job of this id, and never was in this test.
         """
         return [event for event in self.filter(subject) if isinstance(event, Transition)]
 
@@ -78,6 +83,7 @@ class TransitionLog:
 
         Raises:
             TypeError: the subject is none of these.
+            LookupError: there is no job of this id, and never was in this test.
             ValueError: there is no such status.
         """
         reached = JobStatus(status) if status is not None else None
@@ -99,7 +105,26 @@ class TransitionLog:
         if not isinstance(job_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not be typed
             msg = f"cannot look for the transitions of {subject!r}: give a job, a task, or the id of a job"
             raise TypeError(msg)
-        return [event for event in self._events if event.job_id == job_id]
+        found = [event for event in self._events if event.job_id == job_id]
+        if not found and isinstance(subject, str):
+            self._refuse_unknown(subject)
+        return found
+
+    def _refuse_unknown(self, job_id: str) -> None:
+        """Raise if there is no job of an id: an empty record would make a test pass that has a typing error in it."""
+        jobs = [(event.job_id, event.task) for event in self._events]
+        jobs += [(job.id, job.task) for app in self._subscriptions for job in app.local_jobs()]
+        ids, tasks = list(dict.fromkeys(known for known, _ in jobs)), list(dict.fromkeys(task for _, task in jobs))
+        if job_id in ids:
+            return
+        if job_id in tasks:
+            hint = "that is the name of a task: give the task itself for all its jobs"
+        elif close := get_close_matches(job_id, ids, _TOLD):
+            hint = f"did you mean {' or '.join(map(repr, close))}?"
+        else:
+            hint = "give the id of a job, or the job itself, or a task"
+        msg = f"no job of the id {job_id!r} is known: {hint}\nknown ids: {_listed(ids)}\nof the tasks: {_listed(tasks)}"
+        raise LookupError(msg)
 
     def timeline(self, subject: Subject) -> list[tuple[float, JobStatus]]:
         """Return the transitions as pairs: seconds since the start of the test, and the status reached then."""
@@ -128,3 +153,8 @@ class TransitionLog:
 
     def __repr__(self) -> str:
         return f"<TransitionLog: {len(self)} events>"
+
+
+def _listed(names: list[str]) -> str:
+    more = f", and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
+    return ", ".join(map(repr, names[:_TOLD])) + more if names else "none"

@@ -28,7 +28,7 @@ from jobify_testing._pytest_loops import (
     set_up_early,
 )
 from jobify_testing._pytest_options import add_options, configure, give_seeds, options_of
-from jobify_testing._pytest_reports import WORLD, add_sections, explain_comparison, print_timelines
+from jobify_testing._pytest_reports import CALLED, WORLD, add_sections, explain_comparison, print_timelines
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -64,6 +64,8 @@ def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, righ
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add the timeline and the seed to the report of a failed test on virtual time."""
+    if CALLED in item.stash:
+        del item.stash[CALLED]
     report = yield
     add_sections(item, report)
     return report
@@ -86,6 +88,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, None, No
     if not plugins.hasplugin(_WIDER_LOOPS):
         plugins.register(WiderLoops(), _WIDER_LOOPS)
     give_seeds(metafunc)
+    _pytest_anyio.refuse_both(definition)
     if _pytest_anyio.runs(definition, metafunc.fixturenames):
         _pytest_anyio.give_virtual_loop(definition)
         return (yield)
@@ -129,6 +132,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     set_up_early(item, RUNTIME, "function")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Take note that a test is called from now on."""
+    if WORLD in item.stash:
+        item.stash[CALLED] = True
+
+
 @contextmanager
 def _virtual_loop(request: pytest.FixtureRequest) -> Generator["VirtualLoop", None, None]:
     from jobify_testing._loop import VirtualLoop  # noqa: PLC0415  # only for tests that ask
@@ -168,12 +178,14 @@ def _virtual_runtime(
     item: pytest.Item = request.node  # pyright: ignore[reportUnknownMemberType]  # pytest leaves it untyped
     options = options_of(item)
     with _virtual_loop(request) as loop:
-        from jobify_testing._runtime import VirtualRuntime  # noqa: PLC0415  # only for tests that ask
+        from jobify_testing._pytest_sync import no_real_loop  # noqa: PLC0415  # only for tests that ask
+        from jobify_testing._runtime import VirtualRuntime  # noqa: PLC0415  # the same
         from jobify_testing._wall import wall_follows  # noqa: PLC0415  # the same
 
         runtime = VirtualRuntime(loop, options, folder=tmp_path_factory.mktemp("jobify"))
         item.stash[WORLD] = runtime
-        with runtime.in_force(), nullcontext() if options.mode == "real" else wall_follows(runtime.clock):
+        wall = nullcontext() if options.mode == "real" else wall_follows(runtime.clock)
+        with runtime.in_force(), wall, no_real_loop(item, runtime):
             yield runtime
             leftovers = runtime.leftovers()
         if options.leaks == "fail" and leftovers:

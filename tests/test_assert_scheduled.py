@@ -1,6 +1,7 @@
 """`assert_scheduled`: what a test says of jobs that are yet to come."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -123,3 +124,18 @@ async def test_looks_at_the_app_that_it_is_given(virtual_clock: VirtualClock) ->
 
 
 async def _remind() -> None: ...
+
+
+async def test_what_is_no_task_is_refused(app: Jobify, virtual_clock: VirtualClock) -> None:
+    """The name of a task, or its function, is none: the error says what to give."""
+
+    async def remind() -> None: ...
+
+    app.task(name="remind")(remind)
+    wrong: Any
+    async with app:
+        for wrong in ("remind", remind, None):
+            with pytest.raises(
+                TypeError, match=r"cannot look for jobs of .*: give the task itself, which is what @app\.task"
+            ):
+                assert_scheduled(app, wrong)

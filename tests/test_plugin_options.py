@@ -115,21 +115,24 @@ def test_configuration_of_each_kind_is_read(pytester: pytest.Pytester, file: str
         ),
         ("--virtual-seed=x", "*argument --virtual-seed: invalid int value: 'x'"),
         ("--virtual-runs=many", "*argument --virtual-runs: invalid int value: 'many'"),
-        ("--virtual-runs=0", "ERROR: --virtual-runs=0: it is a number of runs, from 1"),
+        ("--virtual-runs=0", "ERROR: --virtual-runs=0: it must be a number of runs, from 1"),
         (
             "-ovirtual_order=up",
-            "ERROR: virtual_order, the order of * random, cannot be what *tox.ini says: cannot use order='up': it is *",
+            "ERROR: virtual_order, the order of * random, cannot be what * says: cannot use order='up': it must be *",
         ),
         ("-ovirtual_seed=x", "ERROR: virtual_seed, the seed of *, cannot be what *tox.ini says: * 'x'"),
         ("-ovirtual_seed=1.5", "ERROR: virtual_seed, * cannot be what *tox.ini says: * '1.5'"),
         ("-ovirtual_patience=long", "ERROR: virtual_patience, * cannot be what * says: * 'long'"),
         (
             "-ovirtual_patience=-1",
-            "ERROR: virtual_patience, * cannot use patience=-1.0: it is a number of real seconds",
+            "ERROR: virtual_patience, * cannot use patience=-1.0: it must be a number of real seconds, from 0",
         ),
-        ("-ovirtual_max_spins=0", "ERROR: virtual_max_spins, * cannot use max_spins=0: it is a whole number"),
-        ("-ovirtual_leaks=yes", "ERROR: virtual_leaks, * cannot use leaks='yes': it is one of *"),
-        ("-ovirtual_mode=fast", "ERROR: virtual_mode, * cannot use mode='fast': it is one of *"),
+        (
+            "-ovirtual_max_spins=0",
+            "ERROR: virtual_max_spins, * cannot use max_spins=0: it must be a whole number, from 1",
+        ),
+        ("-ovirtual_leaks=yes", "ERROR: virtual_leaks, * cannot use leaks='yes': it must be one of *"),
+        ("-ovirtual_mode=fast", "ERROR: virtual_mode, * cannot use mode='fast': it must be one of *"),
     ],
 )
 def test_what_cannot_be_is_a_usage_error(pytester: pytest.Pytester, argument: str, told: str) -> None:

@@ -40,11 +40,11 @@ def test_other_arguments_of_the_marker_are_refused(pytester: pytest.Pytester) ->
         [
             "*::test_1: the marker virtual_clock cannot be used with positional arguments",
             "*::test_2: *cannot be used with sed=: it knows start=, mode=, order=, seed=, storage=, threads=, *",
-            "*::test_3: *cannot use storage='none': it is one of 'private', 'keep'",
-            "*::test_4: *cannot use start=datetime.datetime(2026, 1, 1, 0, 0): it is an aware datetime, as *",
-            "*::test_5: *cannot use start='2026-01-01': it is an aware datetime, as *",
-            "*::test_6: *cannot use seed='7': it is a whole number",
-            "*::test_7: *cannot use seed=True: it is a whole number",
+            "*::test_3: *cannot use storage='none': it must be one of 'private', 'keep'",
+            "*::test_4: *cannot use start=datetime.datetime(2026, 1, 1, 0, 0): it must be an aware datetime, as *",
+            "*::test_5: *cannot use start='2026-01-01': it must be an aware datetime, as *",
+            "*::test_6: *cannot use seed='7': it must be a whole number",
+            "*::test_7: *cannot use seed=True: it must be a whole number",
         ]
     )
 
@@ -136,3 +136,79 @@ def test_other_runners_are_refused(pytester: pytest.Pytester) -> None:
             "virtual time is not possible here: * unittest.TestCase*",
         ]
     )
+
+
+def test_a_test_that_is_not_async_runs_no_real_loop(pytester: pytest.Pytester) -> None:
+    """`asyncio.run` in a test on virtual time would be real, and is refused; fixtures and threads are free."""
+    make(
+        pytester,
+        """
+        from program import *
+        import jobify_testing
+
+        async def main():
+            await asyncio.sleep(0)
+            return 1
+
+        def test_run(virtual_clock):
+            asyncio.run(main())
+
+        def test_runner(virtual_clock):
+            with asyncio.Runner() as runner:
+                runner.run(main())
+
+        def test_loop(virtual_clock):
+            loop = asyncio.new_event_loop()
+            try:
+                loop.run_until_complete(main())
+            finally:
+                loop.close()
+
+        @pytest.fixture
+        def prepared():
+            yield asyncio.run(main())
+            asyncio.run(main())
+
+        async def test_in_a_thread(prepared, virtual_clock):
+            assert await asyncio.to_thread(lambda: asyncio.run(main())) == prepared
+
+        def test_virtual(prepared, virtual_clock):
+            assert jobify_testing.run(main()) == prepared
+
+        @pytest.mark.virtual_clock(mode="real")
+        def test_real():
+            assert asyncio.run(main()) == 1
+
+        def test_behind():
+            assert asyncio.run(main()) == 1
+        """,
+    )
+    result = run(pytester)
+    result.assert_outcomes(passed=4, failed=3)
+    told = "*cannot run main in *::test_{} by asyncio.run() or its like: the test is on virtual time, *"
+    result.stdout.fnmatch_lines([told.format(name) for name in ("run", "runner", "loop")])
+
+
+@pytest.mark.parametrize(
+    ("mode", "marks", "remedy"),
+    [
+        ("auto", "pytest.mark.anyio", "set asyncio_mode = strict, or take that marker away"),
+        ("strict", "[pytest.mark.anyio, pytest.mark.asyncio]", "take one of the two markers away"),
+    ],
+)
+def test_two_runners_at_once_are_refused(pytester: pytest.Pytester, mode: str, marks: str, remedy: str) -> None:
+    """A test that pytest-asyncio runs while AnyIO makes its fixtures would be on two loops."""
+    make(
+        pytester,
+        f"""
+        from program import *
+
+        pytestmark = {marks}
+
+        async def test_both(virtual_clock):
+            raise AssertionError
+        """,
+    )
+    result = run(pytester, f"--asyncio-mode={mode}")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*::test_both: cannot be run both by pytest-asyncio and by AnyIO, *; {remedy}"])

@@ -120,8 +120,40 @@ async def test_filters(app: Jobify, virtual_clock: VirtualClock, job_transitions
     assert job_transitions.filter(until=9) == everything[:3]
 
 
+async def test_an_unknown_id_is_an_error(app: Jobify, virtual_clock: VirtualClock) -> None:
+    """An id that no job has had is a typing error, and not an empty timeline; the error names those there are."""
+
+    @app.task(name="greet")
+    async def greet() -> None: ...
+
+    log = TransitionLog()
+    with pytest.raises(
+        LookupError, match=r"'invoice' is known: give the id of a job, .*\nknown ids: none\nof the tasks: none"
+    ):
+        log.of("invoice")
+    async with app:
+        await greet.schedule().delay(60, job_id="invoice")
+        for number in range(9):
+            await greet.schedule().delay(60, job_id=f"n{number}")
+        log.listen(app)
+        assert log.of("invoice") == log.filter("invoice") == []  # it is known, and nothing has happened to it
+        assert log.text("invoice") == ""
+        await virtual_clock.advance(60)
+        for look in (log.of, log.filter, log.timeline, log.text):
+            with pytest.raises(LookupError) as caught:
+                look("invoce")
+            assert str(caught.value).splitlines() == [
+                "no job of the id 'invoce' is known: did you mean 'invoice'?",
+                "known ids: 'invoice', 'n0', 'n1', 'n2', 'n3', 'n4', 'n5', 'n6', and 2 more",
+                "of the tasks: 'greet'",
+            ]
+        with pytest.raises(LookupError, match="'greet' is known: that is the name of a task: give the task itself"):
+            log.of("greet")
+    log.close()
+
+
 async def test_unknown_subjects(app: Jobify, virtual_clock: VirtualClock, job_transitions: TransitionLog) -> None:
-    """Of what there is none, nothing is told; what cannot be is refused."""
+    """Of a task that has no jobs nothing is told; an id that no job has, and what cannot be, are refused."""
 
     @app.task
     async def work() -> None: ...
@@ -136,9 +168,9 @@ async def test_unknown_subjects(app: Jobify, virtual_clock: VirtualClock, job_tr
             seen.append(event.job_id)
             await virtual_clock.settle()
     assert seen == [job.id] * 2
-    assert job_transitions.filter(other) == job_transitions.of("nobody") == []
+    assert job_transitions.filter(other) == job_transitions.of(other) == []
     assert job_transitions.timeline(other) == []
-    assert job_transitions.text(other) == job_transitions.text("nobody") == ""
+    assert job_transitions.text(other) == ""
     assert len(job_transitions.filter(work, status=JobStatus.SUCCESS)) == 1
     with pytest.raises(ValueError, match="'succes' is not a valid JobStatus"):
         job_transitions.filter(status="succes")

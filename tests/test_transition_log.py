@@ -30,7 +30,6 @@ async def test_knows_jobs_by_handle_and_id_and_task(app: Jobify, job_transitions
     assert [transition.job_id for transition in job_transitions.of(one)] == [
         first.id, third.id, first.id, first.id, third.id, third.id,
     ]  # fmt: skip
-    assert job_transitions.of("nobody") == []
     assert len(job_transitions) == 9
     assert [event.job_id for event in job_transitions][3:5] == [first.id, first.id]
     assert second.id in [event.job_id for event in job_transitions]
