@@ -221,7 +221,8 @@ class Jobify(Questions):
                 try:
                     await close()
                 except (Exception, asyncio.CancelledError):  # noqa: BLE001  # either may be anybody's; the log has it
-                    logger.exception("the app could not close all that it has opened")
+                    if number == self._start_number:  # else it was abandoned meanwhile
+                        logger.exception("the app could not close all that it has opened")
         finally:
             if number == self._start_number:
                 self._state = AppState.STOPPED

@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from jobify._clock import Alarm, Clock
 from jobify._log import logger
-from jobify._steps import Step, is_hurried, pause
+from jobify._steps import Step, hush, is_hurried, pause
 from jobify._words import in_words
 from jobify.exceptions import DuplicateJobError, StorageError
 from jobify.storage import Storage
@@ -61,8 +61,7 @@ class Keeper:
             self._steps.discard(task)
             if about is not None and self._busy.get(about) is task:
                 del self._busy[about]
-            if not task.cancelled():
-                task.exception()  # its caller may be gone
+            hush(task)  # its caller may be gone
 
         task.add_done_callback(let_go, context=self._context)
         return task
@@ -136,10 +135,13 @@ class Keeper:
             self._pauses.pop(over).cancel()
 
     def abandon(self) -> None:
-        """Write nothing any more, and end no pause."""
+        """Write nothing any more; a step that makes a pause goes on no more, and others end by an error."""
         self._abandoned = True
         for alarm in self._pauses.values():
             alarm.cancel()
+        for step in self._steps:
+            if step.pausing in self._pauses:
+                step.abandon()
 
     async def settle(self) -> None:
         """Return when no step is in progress; pauses end at once, and each write has one more try."""

@@ -1,7 +1,7 @@
 """Tasks of our own that are carried to their end: a write and what follows from it, a stop."""
 
 import asyncio
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -30,6 +30,12 @@ class Step(asyncio.Task[T]):
     def abandon(self) -> None:
         """Cut the step in two: it is of no interest any more what becomes of it."""
         super().cancel()
+
+
+def hush(step: "asyncio.Future[Any]") -> None:
+    """Let nobody be told of the error of a step: who still waits for it gets it."""
+    if not step.cancelled():
+        step.exception()
 
 
 async def pause(over: asyncio.Future[None]) -> None:

@@ -188,6 +188,9 @@ class Engine(BuryingLoop):
             VirtualRunawayError: time, or the loop, went on and on without that.
         """
         self._check_closed()
+        # A runner that is closed has cancelled all tasks, and waits for them: for those of the dead, too.
+        if any(self.is_dead(task) for task in getattr(future, "_children", ())):
+            self.clear_away()
         main = asyncio.ensure_future(future, loop=self)
         previous, self._main = self._main, main
         try:

@@ -77,7 +77,8 @@ def _submit_noted(submit: Callable[..., Any]) -> Callable[..., Any]:
             return submit(pool, fn, *args, **kwargs)
         what = f"a call of {getattr(fn, '__qualname__', repr(fn))} in an executor"
         loop.holds.check("executor", what)
-        if loop.has_turns and isinstance(pool, concurrent.futures.ThreadPoolExecutor):
+        is_turn = loop.has_turns and loop.holds.waits_for("executor")
+        if is_turn and isinstance(pool, concurrent.futures.ThreadPoolExecutor):
             return submit_turn(loop, pool, partial(fn, *args, **kwargs))
         call = submit(pool, fn, *args, **kwargs)
         loop.holds.call_submitted(call, what)

@@ -173,7 +173,7 @@ def _monotonic() -> float:
     return nanoseconds / 1e9 + late * _LATE
 
 
-VIRTUAL_TIME = SimpleNamespace(monotonic=_monotonic)
+VIRTUAL_TIME = SimpleNamespace(**vars(time) | {"monotonic": _monotonic})
 """Stands for the module `time` in `concurrent.futures`, whose time-outs are virtual where its waits are."""
 
 FUTURES: Any = futures

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from jobify import ApplicationStateError, Jobify
-from jobify.storage import MemoryStorage
+from jobify import ApplicationStateError, Jobify, StorageError
+from jobify.storage import MemoryStorage, SQLiteStorage, StoredJob
 from jobify_testing import VirtualClock, VirtualDeadlockError, VirtualLoop, VirtualOptions, crash, run
 from tests.projects import make
 from tests.projects import run as run_project
@@ -153,6 +153,77 @@ def test_nothing_is_told_of_the_dead(
         gc.collect()
     assert caplog.records == []
     assert capsys.readouterr() == ("", "")
+
+
+class Down(SQLiteStorage):
+    """A storage that takes jobs, and then is down."""
+
+    async def finish(self, number: int, following: StoredJob | None) -> None:
+        """Fail."""
+        raise StorageError("down")
+
+
+def test_nothing_is_told_of_a_write_that_the_crash_cut_short(caplog: pytest.LogCaptureFixture) -> None:
+    """A write that waits for its next try ends with its program, and nobody looks for what became of it."""
+    app = Jobify(storage=Down("jobs.db"))
+
+    @app.task
+    async def work() -> None: ...
+
+    async def main() -> None:
+        await app.start()
+        await work.push()
+        await asyncio.sleep(0.05)
+        await crash(app)
+
+    run(main())
+    gc.collect()
+    assert {record.name for record in caplog.records} == {"jobify"}  # of the storage, while the app ran
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_nothing_is_told_of_a_stop_that_the_crash_cut_short(turns: int, caplog: pytest.LogCaptureFixture) -> None:
+    """An app that is killed while it stops leaves no error behind that nobody has looked at."""
+    app = Jobify(storage=SQLiteStorage("jobs.db"))
+
+    async def main() -> None:
+        await app.start()
+        stopping = asyncio.create_task(app.stop())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await crash(app)
+        await asyncio.wait([stopping])
+        assert stopping.exception() is None or isinstance(stopping.exception(), ApplicationStateError)
+
+    run(main())
+    gc.collect()
+    assert caplog.records == []
+
+
+def test_a_runner_ends_what_a_crash_has_left() -> None:
+    """A loop that somebody else runs is closed as ever: its runner waits for the dead, and they end."""
+    app = Jobify(storage=MemoryStorage())
+    steps: list[str] = []
+
+    @app.task
+    async def work() -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(5)
+            steps.append("cleaned up")
+
+    async def main() -> None:
+        await app.start()
+        await work.push()
+        await asyncio.sleep(1)
+        await crash(app)
+        await asyncio.sleep(200)
+        assert steps == []
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+    assert steps == ["cleaned up"]
 
 
 def test_the_living_are_told_of(caplog: pytest.LogCaptureFixture) -> None:

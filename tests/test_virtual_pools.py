@@ -6,11 +6,20 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from jobify import Jobify
-from jobify_testing import ForbiddenWorkError, VirtualClock, VirtualDeadlockError, VirtualLoop, crash, run
+from jobify_testing import (
+    ForbiddenWorkError,
+    VirtualClock,
+    VirtualDeadlockError,
+    VirtualLoop,
+    VirtualOptions,
+    crash,
+    run,
+)
 
 Pool = concurrent.futures.ThreadPoolExecutor
 
@@ -265,3 +274,47 @@ async def test_calls_in_threads_are_forbidden_too(virtual_clock: VirtualClock) -
     """Where executors are forbidden they are, also for calls that take turns."""
     with Pool(1) as pool, pytest.raises(ForbiddenWorkError, match="a call of len in an executor"):
         pool.submit(len, "")
+
+
+@pytest.mark.virtual_clock(holds={"executor": "ignore"})
+async def test_a_poller_in_a_pool_may_be_ignored(virtual_clock: VirtualClock) -> None:
+    """What is submitted and never ends runs beside the loop, where a test says so."""
+    over = threading.Event()
+    with Pool(1) as pool:
+        polling = pool.submit(over.wait)
+        await asyncio.sleep(3600)
+        assert polling.running()
+        over.set()
+    assert polling.result()
+    assert virtual_clock.monotonic() == 3600
+
+
+@pytest.mark.parametrize("order", ["fifo", "lifo", "random"])
+def test_calls_within_calls_are_reproducible(order: Any) -> None:
+    """Pools in calls of pools do the same in every run, in every order of what is due at one instant."""
+
+    def record() -> list[tuple[float, str]]:
+        log: list[tuple[float, str]] = []
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+
+            def leaf(name: str) -> None:
+                time.sleep(len(name) % 3)
+                log.append((loop.time(), name))
+
+            def branch(name: str) -> None:
+                with Pool(2) as pool:
+                    calls = [pool.submit(leaf, f"{name}{number}") for number in range(3)]
+                    log.extend((loop.time(), str(call.result())) for call in concurrent.futures.as_completed(calls))
+
+            with Pool(3) as pool:
+                await asyncio.gather(*(loop.run_in_executor(pool, branch, name) for name in ("a", "bb", "ccc", "d")))
+                list(pool.map(branch, ["e", "ff"]))
+
+        run(main(), options=VirtualOptions(order=order, seed=7))
+        return log
+
+    first = record()
+    assert len(first) == 36
+    assert all(record() == first for _ in range(5))

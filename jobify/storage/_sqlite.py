@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
-from jobify._steps import Step
+from jobify._steps import Step, hush
 from jobify._workers import Lane
 from jobify._zones import seconds_of
 from jobify.exceptions import DuplicateJobError, StorageError
@@ -123,6 +123,7 @@ class SQLiteStorage:
             if self._lane is None:
                 return
             self._closer = Step(self._close(self._lane), loop=asyncio.get_running_loop())
+            self._closer.add_done_callback(hush)  # its callers may be gone
         await asyncio.shield(self._closer)
 
     async def _close(self, lane: Lane) -> None:
