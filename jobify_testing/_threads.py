@@ -221,9 +221,11 @@ class Turn(Generic[T]):
         self._caught_up()
 
     def abandon(self) -> None:
-        """Give the thread no further turn: where it stands still, it ends."""
+        """Give the thread no further turn, and let it hold no time: where it stands still, it ends."""
         self._abandoned = True
         self._set_alarm(None, None)
+        token, self._token = self._token, None
+        self.loop.let_go(token)
 
     def dismiss(self) -> None:
         """Have an abandoned thread end: its own clean-up runs, which nobody waits for, and cannot sleep."""

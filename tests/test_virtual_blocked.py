@@ -7,7 +7,16 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from jobify_testing import VirtualClock, VirtualDeadlockError, VirtualLoop, VirtualOptions, VirtualTimeWarning, run
+from jobify import Jobify
+from jobify_testing import (
+    VirtualClock,
+    VirtualDeadlockError,
+    VirtualLoop,
+    VirtualOptions,
+    VirtualTimeWarning,
+    crash,
+    run,
+)
 from tests.outside import take_a_while
 
 pytestmark = pytest.mark.slow
@@ -109,3 +118,28 @@ async def test_a_person_who_looks_is_no_deadlock(virtual_clock: VirtualClock) ->
     exec("think(0.8)", debugger)  # noqa: S102  # a frame of a debugger, without its terminal
     await sleeping
     assert virtual_clock.monotonic() == 5
+
+
+async def yield_often() -> None:
+    """Let others run at this instant, without waiting for the end of what they do."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.virtual_clock(patience=1)
+async def test_a_dead_thread_that_keeps_its_turn_holds_no_time(app: Jobify, virtual_clock: VirtualClock) -> None:
+    """A thread of a killed program that waits for the real world cannot be ended, and keeps nobody waiting."""
+    gate = threading.Event()
+
+    @app.task
+    def wait() -> None:
+        gate.wait()
+
+    await app.start()
+    await wait.push()
+    with pytest.warns(VirtualTimeWarning, match="has kept its turn"):
+        await yield_often()
+    await crash(app)
+    await asyncio.sleep(60)
+    assert virtual_clock.monotonic() == 60
+    gate.set()
