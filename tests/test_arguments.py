@@ -1,5 +1,6 @@
 """Arguments that are stored: what comes back as it went, and what is refused with the name of its parameter."""
 
+import collections
 import dataclasses
 import enum
 import inspect
@@ -12,6 +13,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, TypedDict
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +30,18 @@ class Colour(enum.Enum):
     RED = "red"
 
 
+class Level(enum.IntEnum):
+    """An enumeration whose members are numbers."""
+
+    HIGH = 1
+
+
+class Name(str):
+    """A text that knows that it is a name."""
+
+    __slots__ = ()
+
+
 @dataclasses.dataclass
 class Point:
     """A dataclass."""
@@ -41,6 +55,32 @@ class Identity:
     """A dataclass that does not say what equal means."""
 
     name: str
+
+
+@dataclasses.dataclass(eq=False)
+class Peculiar:
+    """A dataclass that comes back as something else."""
+
+    n: int
+
+    def __post_init__(self) -> None:
+        """Double the number, each time that one is made."""
+        self.n *= 2
+
+
+class Record(msgspec.Struct, eq=False):
+    """A Struct that does not say what equal means."""
+
+    name: str
+    marks: list[float]
+
+
+@dataclasses.dataclass
+class Cached:
+    """A dataclass with a field that is no part of what it is."""
+
+    name: str
+    seen: Any = dataclasses.field(default=None, compare=False)
 
 
 class Pair(NamedTuple):
@@ -109,6 +149,12 @@ async def round_trip(task_function: Callable[..., Any], *args: Any, **kwargs: An
         (set[int], {1, 2}),
         (int | None, None),
         (datetime | None, datetime(2026, 3, 1, tzinfo=UTC)),
+        (set[date], {date(2026, 1, 1), date(2026, 1, 2)}),
+        (Level, Level.HIGH),
+        (dict[Level, list[Level]], {Level.HIGH: [Level.HIGH]}),
+        (bytearray, bytearray(b"x")),
+        (float | int, 5),
+        (Cached, Cached("a", seen=(1, 2))),
         (Any, {"a": [1, 2.5, None, True, "x"]}),
         (list, [1, "a"]),
     ],
@@ -129,12 +175,23 @@ async def test_typed_arguments_come_back_as_they_went(
 
 
 async def test_a_class_without_equality_comes_back(virtual_clock: VirtualClock) -> None:
-    """A dataclass that compares by identity is judged by its fields."""
+    """A dataclass or a Struct that compares by identity is judged by its fields, wherever it is."""
 
-    async def give_back(people: list[Identity]) -> list[str]:
-        return [person.name for person in people]
+    async def give_back(people: list[Identity], group: set[Identity], record: Record) -> object:
+        return [person.name for person in people], {person.name for person in group}, record.name, record.marks
 
-    assert await round_trip(give_back, [Identity("Ada"), Identity("Grace")]) == ["Ada", "Grace"]
+    people = [Identity("Ada"), Identity("Grace")]
+    back = await round_trip(give_back, people, set(people), Record("Alan", [1.0, 2]))
+    assert back == (["Ada", "Grace"], {"Ada", "Grace"}, "Alan", [1.0, 2.0])
+
+
+async def test_an_integer_for_a_float_comes_back_as_a_float(virtual_clock: VirtualClock) -> None:
+    """A whole number is welcome where a float is annotated, however deep, and is one after a restart."""
+
+    async def give_back(number: float, more: dict[str, list[float]]) -> object:
+        return repr((number, more))
+
+    assert await round_trip(give_back, 5, {"a": [1, 2.5]}) == "(5.0, {'a': [1.0, 2.5]})"
 
 
 async def test_all_kinds_of_parameters(virtual_clock: VirtualClock) -> None:
@@ -194,6 +251,19 @@ class LaterPoint:
         (list[int], (1, 2), "annotated type"),
         (Point, {"x": 1}, "annotated type"),
         (list[Any], [(1, 2)], "annotated type"),
+        (int, Level.HIGH, "a Level would come back as int; .* annotate the parameter with Level"),
+        (int, 5.0, "durable=False"),
+        (float, 2**53 + 1, "a int would come back as float"),
+        (list[int], [Level.HIGH], "a Level would come back as int"),
+        (set[int], {Level.HIGH}, "a Level would come back as int"),
+        (dict[int, str], {Level.HIGH: "a"}, "a Level would come back as int"),
+        (Point, Point(Level.HIGH), "a Level would come back as int"),
+        (str, Name("Ada"), "durable=False"),
+        (str, Colour.RED, "a Colour would come back as str"),
+        (bytes, bytearray(b"x"), "a bytearray would come back as bytes"),
+        (dict[str, int], collections.OrderedDict[str, int](a=1), "a OrderedDict would come back as dict"),
+        (Peculiar, Peculiar(1), "a int would come back with other contents"),
+        (Record, Record("Ada", [2**53 + 1]), "a int would come back as float"),
         (Opaque, Opaque(), "durable=False"),
         (Any, Hostile(), "durable=False"),
         (str, "\ud800", "durable=False"),

@@ -7,19 +7,19 @@ import base64
 import inspect
 import math
 import typing
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeGuard
 
 import msgspec
 
 from jobify._words import in_words
 from jobify.exceptions import InvalidArgumentsError
+from jobify.serializers._comparison import culprit, is_dict, is_same
 from jobify.serializers._json import JSONSerializer
 from jobify.serializers._protocol import Serializer
 
 _OTHERWISE = "use durable=False, or another type"
-_PLAIN = (type(None), bool, int, float, str)
 
 
 class _Call(msgspec.Struct):
@@ -47,6 +47,7 @@ class ArgumentsCodec:
         self._function = function
         self._signature = signature
         self._serializer = serializer
+        self._is_same = partial(is_same, dumps=serializer.dumps)
         self._positional: list[tuple[str, Any]] | None = None
         self._by_name: dict[str, Any] = {}
         self._rest_positional: tuple[str, Any] | None = None
@@ -116,14 +117,13 @@ class ArgumentsCodec:
         return args, kwargs
 
     def _pack(self, name: str, value: object, hint: Any) -> msgspec.Raw:
-        is_same = _is_same if hint is Any else _is_alike
         data = b""
         try:
             data = self._serializer.dumps(value, hint)
             back = self._serializer.loads(data, hint)
-            if is_same(value, back):
+            if self._is_same(value, back):
                 return self._raw(data)
-            reason = _in_words(*_culprit(value, back, is_same), is_annotated=hint is not Any)
+            reason = _in_words(*culprit(value, back, self._is_same), is_annotated=hint is not Any)
         except Exception as error:
             number = _number_without_word(value) if data and self._serializer.is_json else None
             reason = f"{in_words(error)}; {_OTHERWISE}" if number is None else _no_number(number)
@@ -193,60 +193,22 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return {name: hint for name, hint in raw.items() if not isinstance(hint, str)}
 
 
-def _is_same(value: Any, back: Any) -> bool:
-    """Whether a value of no declared type has come back as it went: same types, all the way down."""
-    if type(value) is not type(back):
-        return False
-    pairs = _pairs(value, back)
-    if pairs is not None:
-        return all(_is_same(item, other) for item, other in pairs)
-    return isinstance(value, _PLAIN) and value == back
-
-
-def _is_alike(value: Any, back: Any) -> bool:
-    """Whether a value of a declared type has come back as it went."""
-    if value == back:
-        return True
-    if isinstance(value, datetime) and isinstance(back, datetime):
-        return _is_same_instant(value, back)
-    if type(value) is not type(back):
-        return False
-    pairs = _pairs(value, back)
-    if pairs is not None:
-        return all(_is_alike(item, other) for item, other in pairs)
-    # A class that does not say what equal means is judged by its fields.
-    return _has_no_equality(type(value)) and _write(value) == _write(back)
-
-
-def _is_same_instant(value: datetime, back: datetime) -> bool:
-    """Whether two aware datetimes are one instant; `==` denies it where a time comes twice or not at all (PEP 495)."""
-    if value.utcoffset() is None or back.utcoffset() is None:
-        return False
-    return value.astimezone(UTC) == back.astimezone(UTC)
-
-
-def _culprit(value: Any, back: Any, is_same: Callable[[Any, Any], bool]) -> tuple[Any, Any]:
-    """Return the innermost part of a value that has not come back as it went, and what has come instead."""
-    pairs = _pairs(value, back) if type(value) is type(back) else None
-    for item, other in pairs or ():
-        if item is not value and not is_same(item, other):
-            return _culprit(item, other, is_same)
-    return value, back
-
-
 def _in_words(value: Any, back: Any, *, is_annotated: bool) -> str:
     """Return what has become of the culprit, and what to do."""
     if isinstance(value, float) and not math.isfinite(value):
         return _no_number(value)
-    if _is_dict(value) and _is_dict(back) and (keys := [key for key in value if key not in back]):
+    if is_dict(value) and is_dict(back) and (keys := [key for key in value if key not in back]):
         return (
             f"a key would come back as str: {keys[0]!r}; "
             f"annotate the parameter with the types of its keys, as in dict[{type(keys[0]).__name__}, ...]"
         )
+    kind, other = type(value).__name__, type(back).__name__
     remedy = "pass a value of the annotated type" if is_annotated else "annotate the parameter with its type"
     if type(value) is type(back):
-        return f"a {type(value).__name__} would come back with other contents; {remedy}"
-    return f"a {type(value).__name__} would come back as {type(back).__name__}; {remedy}"
+        return f"a {kind} would come back with other contents; {remedy}"
+    if is_annotated:
+        remedy = f"pass a value of the annotated type itself, or annotate the parameter with {kind}"
+    return f"a {kind} would come back as {other}; {remedy}"
 
 
 def _no_number(number: float) -> str:
@@ -257,7 +219,7 @@ def _not_finite(value: Any) -> float | None:
     """Return a number in a value for which JSON has no word; None if there is none."""
     if isinstance(value, float):
         return None if math.isfinite(value) else value
-    items: Iterable[Any] = value.values() if _is_dict(value) else value if _is_collection(value) else ()
+    items: Iterable[Any] = value.values() if is_dict(value) else value if _is_collection(value) else ()
     return next((number for item in items if (number := _not_finite(item)) is not None), None)
 
 
@@ -268,29 +230,5 @@ def _number_without_word(value: Any) -> float | None:
         return None
 
 
-def _has_no_equality(kind: Any) -> bool:
-    return kind.__eq__ is object.__eq__
-
-
-def _pairs(value: Any, back: Any) -> list[tuple[Any, Any]] | None:
-    """Return the contents of two containers of one type side by side; None if they are none.
-
-    Containers of different sizes or keys have a pair that is never the same.
-    """
-    if _is_dict(value):
-        return [(item, back[key]) for key, item in value.items()] if value.keys() == back.keys() else [(value, None)]
-    if _is_sequence(value):
-        return list(zip(value, back, strict=True)) if len(value) == len(back) else [(value, None)]
-    return None
-
-
-def _is_dict(value: object) -> TypeGuard[dict[Any, Any]]:
-    return isinstance(value, dict)
-
-
 def _is_collection(value: object) -> TypeGuard[Collection[Any]]:
     return isinstance(value, list | tuple | set | frozenset)
-
-
-def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
-    return isinstance(value, list | tuple)
