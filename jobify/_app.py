@@ -184,6 +184,9 @@ class Jobify(Questions):
         Jobs that do not end in time are cancelled; after 5 s more they are abandoned, and named in the
         log. Durable jobs stay stored for the next start. Harmless if the app is stopped.
 
+        Inside a job it begins the stop and returns at once, for it would wait for that very job: the job has the
+        grace that all have, and the app is stopped when they have ended.
+
         Raises:
             ApplicationStateError: the app is starting, or it was abandoned meanwhile.
         """
@@ -194,11 +197,14 @@ class Jobify(Questions):
             msg = "cannot stop the app: it is starting; await start() first, or cancel the task that awaits it"
             raise ApplicationStateError(msg)
         loop = self._check_loop("stop the app")
+        is_inside = self._scheduler is not None and self._scheduler.runner.is_around()
         if self._scheduler is not None and self._stop is None:
             self._state = AppState.STOPPING
             self._stop = Step(self._shut_down(self._scheduler, self._start_number), loop=loop)
         stop = self._stop
         assert stop is not None  # noqa: S101  # it is there until the app is stopped
+        if is_inside:
+            return
         try:
             await asyncio.shield(stop)
         except asyncio.CancelledError:

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -34,6 +35,7 @@ class RunTask(asyncio.Task[None]):
         is_begun: whether the body has begun, or nobody is to wait for that.
         waiter: what the one task waits for that is behind this one.
         gone: whether the job was not in its storage any more when the attempt was to start.
+        is_in_body: whether the function of its job is being called.
     """
 
     due = 0
@@ -41,6 +43,7 @@ class RunTask(asyncio.Task[None]):
     is_begun = False
     waiter: asyncio.Future[None] | None = None
     gone = False
+    is_in_body = False
     _by_itself = 0
 
     def cancel(self, msg: object = None) -> bool:
@@ -73,6 +76,15 @@ class RunTask(asyncio.Task[None]):
             self.waiter.set_result(None)
 
 
+_around: ContextVar[RunTask | None] = ContextVar("jobify_run", default=None)
+
+
+def run_around() -> RunTask | None:
+    """Return what carries the attempt in whose body this is called, or by what it has begun; None if there is none."""
+    task = _around.get()
+    return task if task is not None and task.is_in_body else None
+
+
 class Executor:
     """Tries once."""
 
@@ -101,6 +113,9 @@ class Executor:
     async def _call(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
+        assert isinstance(task, RunTask)  # noqa: S101  # the runner makes no other
+        _around.set(task)
+        task.is_in_body = True
         try:
             if spec.run_mode is RunMode.MAIN:
                 value = spec.function(*args, **kwargs)
@@ -116,6 +131,8 @@ class Executor:
             if is_a(error, GeneratorExit) and asyncio.current_task(loop) is not task:
                 raise  # the coroutine is being thrown away
             return Outcome(JobStatus.FAILED, None, error)
+        finally:
+            task.is_in_body = False
         return Outcome(JobStatus.SUCCESS, value, None)
 
     async def _call_off_loop(

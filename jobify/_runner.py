@@ -14,7 +14,7 @@ from jobify._chronicle import Chronicle
 from jobify._clock import Clock, to_nanoseconds
 from jobify._ending import Ending
 from jobify._entry import Entry, Watch
-from jobify._executor import Executor, Outcome, RunTask
+from jobify._executor import Executor, Outcome, RunTask, run_around
 from jobify._job import job_of
 from jobify._keeper import Keeper
 from jobify._ledger import Ledger
@@ -282,6 +282,10 @@ class Runner:
     def _end_drain(self) -> None:
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
+
+    def is_around(self) -> bool:
+        """Whether this is called in the body of an attempt in progress, or by what it has begun."""
+        return run_around() in self._runs
 
     def cut(self) -> None:
         """Cancel all attempts in progress."""

@@ -148,10 +148,30 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
         msg = f"cannot make a task of {function!r}: it is a generator; a task returns, it does not yield"
         raise TaskDefinitionError(msg)
     try:
-        return inspect.signature(function)
+        signature = inspect.signature(function)
     except ValueError:
         msg = f"cannot make a task of {function!r}: it has no signature; wrap it in a function of your own"
         raise TaskDefinitionError(msg) from None
+    if (owner := _class_of(function, signature)) is not None:
+        name = getattr(function, "__name__", "the method")
+        msg = (
+            f"cannot make a task of {function!r}: it is a method of {owner!r}, and a task has no object to call it on; "
+            f"take a function outside of the class, or the method of one object: app.task({owner.lower()}.{name})"
+        )
+        raise TaskDefinitionError(msg)
+    return signature
+
+
+def _class_of(function: Callable[..., Any], signature: inspect.Signature) -> str | None:
+    """Return the name of the class whose unbound method a function is; None if it is none.
+
+    What tells is the first parameter, for functions without it are called as they are wherever they stand, and the
+    class: the name before the last, unless that says that a function is around it.
+    """
+    if next(iter(signature.parameters), None) not in ("self", "cls"):
+        return None
+    names = str(getattr(function, "__qualname__", "")).split(".")
+    return names[-2] if len(names) > 1 and names[-2] != "<locals>" else None
 
 
 def _name(function: Callable[..., Any], name: str | None) -> str:

@@ -2,9 +2,10 @@
 
 import functools
 import re
-from collections.abc import Awaitable, Callable, Mapping
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, final
 
 from jobify._cron import Cron
 from jobify._entry import Order
@@ -17,6 +18,7 @@ from jobify._zones import aware_utc, seconds_of
 from jobify.exceptions import InvalidArgumentsError, InvalidScheduleError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ENDS = ".delay(seconds), .at(moment), .every(interval) or .cron(expression)"
 P = ParamSpec("P")
 C_co = TypeVar("C_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -86,7 +88,9 @@ class Task(Generic[P, C_co, R_co]):
 
 @final
 class Schedule(Generic[R_co]):
-    """The end of the sentence: each method schedules one job and returns it.
+    """The end of the sentence: each method, when awaited, schedules one job and returns it.
+
+    A sentence without an end schedules nothing, and is warned of when it is thrown away.
 
     All of them take `job_id`, the id of the job (made if it is None, but required where the job
     recurs), and `replace`: whether to take the place of a job that has the id. All of them raise:
@@ -98,61 +102,74 @@ class Schedule(Generic[R_co]):
     - `StorageError`: the job could not be stored: there is none.
     """
 
-    __slots__ = ("_args", "_kwargs", "_orderer", "_spec")
+    __slots__ = ("_args", "_ended", "_kwargs", "_orderer", "_spec")
 
     def __init__(self, spec: TaskSpec, orderer: Orderer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self._spec = spec
         self._orderer = orderer
         self._args = args
         self._kwargs = kwargs
+        self._ended = False
 
-    async def delay(
+    # These are no `async def`: that they were called is to be known, also if what they return is never awaited.
+
+    def delay(
         self,
         seconds: float | timedelta,
         *,
         job_id: str | None = None,
         replace: bool = False,
         misfire_policy: MisfirePolicy | str = MisfirePolicy.ONCE,
-    ) -> Job[R_co]:
+    ) -> Coroutine[Any, Any, Job[R_co]]:
         """Call once, so many seconds from now, however the wall clock is stepped meanwhile.
 
         `misfire_policy` says whether the job still starts when it is late: it does, unless that is given.
         """
+        self._ended = True
         delay, policy = seconds_of(seconds, "delay"), misfire_policy_of(misfire_policy)
-        return await self._order(delay=delay, job_id=job_id, replace=replace, misfire_policy=policy)
+        return self._order(delay=delay, job_id=job_id, replace=replace, misfire_policy=policy)
 
-    async def at(
+    def at(
         self,
         moment: datetime,
         *,
         job_id: str | None = None,
         replace: bool = False,
         misfire_policy: MisfirePolicy | str = MisfirePolicy.ONCE,
-    ) -> Job[R_co]:
+    ) -> Coroutine[Any, Any, Job[R_co]]:
         """Call once, when the wall clock reaches an aware datetime; at once if that has passed.
 
         `misfire_policy` says whether the job still starts when it is late: it does, unless that is given.
         """
+        self._ended = True
         at, policy = aware_utc(moment, "at"), misfire_policy_of(misfire_policy)
-        return await self._order(at=at, job_id=job_id, replace=replace, misfire_policy=policy)
+        return self._order(at=at, job_id=job_id, replace=replace, misfire_policy=policy)
 
-    async def every(
+
+    def every(
         self, interval: float | timedelta | Every, *, job_id: str | None = None, replace: bool = False
-    ) -> Job[R_co]:
+    ) -> Coroutine[Any, Any, Job[R_co]]:
         """Call again and again, so many seconds apart, for the first time one interval from now."""
+        self._ended = True
         trigger = interval if isinstance(interval, Every) else Every(interval)
-        return await self._recur(trigger, job_id=job_id, replace=replace)
+        return self._recur(trigger, job_id=job_id, replace=replace)
 
-    async def cron(self, expression: str | Cron, *, job_id: str | None = None, replace: bool = False) -> Job[R_co]:
+    def cron(
+        self, expression: str | Cron, *, job_id: str | None = None, replace: bool = False
+    ) -> Coroutine[Any, Any, Job[R_co]]:
         """Call at all times that match a cron expression, the first of them strictly after now."""
+        self._ended = True
         trigger = expression if isinstance(expression, Cron) else Cron(expression)
-        return await self._recur(trigger, job_id=job_id, replace=replace)
+        return self._recur(trigger, job_id=job_id, replace=replace)
 
-    async def recur(self, recurrence: Recurrence, *, job_id: str | None = None, replace: bool = False) -> Job[R_co]:
+    def recur(
+        self, recurrence: Recurrence, *, job_id: str | None = None, replace: bool = False
+    ) -> Coroutine[Any, Any, Job[R_co]]:
         """Call at all times of a recurrence, the first of them strictly after now."""
-        return await self._recur(storable(recurrence), job_id=job_id, replace=replace)
+        self._ended = True
+        return self._recur(storable(recurrence), job_id=job_id, replace=replace)
 
-    async def _recur(self, trigger: Trigger, *, job_id: str | None, replace: bool) -> Job[R_co]:
+    def _recur(self, trigger: Trigger, *, job_id: str | None, replace: bool) -> Coroutine[Any, Any, Job[R_co]]:
         if job_id is None:
             msg = (
                 f"cannot schedule {self._spec.name!r} again and again without a job_id: "
@@ -166,7 +183,7 @@ class Schedule(Generic[R_co]):
             )
             raise InvalidArgumentsError(msg)
         self._spec.check_overlap(trigger)
-        return await self._order(trigger=trigger, job_id=job_id, replace=replace)
+        return self._order(trigger=trigger, job_id=job_id, replace=replace)
 
     async def _order(
         self,
@@ -197,3 +214,15 @@ class Schedule(Generic[R_co]):
                 misfire_policy=misfire_policy,
             )
         )
+
+    if not TYPE_CHECKING:  # who checks types is told so anyway
+
+        def __await__(self) -> Any:
+            self._ended = True
+            msg = f"cannot await the schedule of {self._spec.name!r}: it has no time; add {_ENDS}, or use push(...)"
+            raise InvalidScheduleError(msg)
+
+    def __del__(self) -> None:
+        if not self._ended:
+            msg = f"a schedule of {self._spec.name!r} was never given a time, and nothing is scheduled: add {_ENDS}"
+            warnings.warn(msg, RuntimeWarning, stacklevel=2, source=self)

@@ -236,17 +236,154 @@ async def test_a_cancelled_stop_goes_on(app: Jobify, virtual_clock: VirtualClock
         assert await app.jobs() == []
 
 
-async def test_a_job_that_stops_its_own_app(app: Jobify, virtual_clock: VirtualClock) -> None:
-    """A job may stop the app: it has its grace like every other, and waits in vain for more."""
+async def stop_here(app: Jobify) -> None:
+    """Stop the app in the very task of the caller."""
+    await app.stop()
+
+
+async def stop_in_a_task(app: Jobify) -> None:
+    """Stop the app in a task of one's own."""
+    await asyncio.gather(app.stop())
+
+
+async def stop_twice(app: Jobify) -> None:
+    """Stop the app when somebody else is at it already."""
+    await app.stop()
+    await app.stop()
+
+
+@pytest.mark.parametrize("stop", [stop_here, stop_in_a_task, stop_twice])
+async def test_a_job_that_stops_its_own_app(
+    app: Jobify,
+    virtual_clock: VirtualClock,
+    job_transitions: TransitionLog,
+    stop: Callable[[Jobify], Awaitable[None]],
+) -> None:
+    """Inside a job a stop returns at once: the job goes on, ends with its outcome, and the app is stopped behind it."""
+
+    @app.task
+    async def stop_all() -> str:
+        await stop(app)
+        assert app.health().state == "stopping"
+        await asyncio.sleep(3)
+        return "goodbye"
+
+    await app.start()
+    job = await stop_all.push()
+    await app.wait_all()
+    await app.stop()
+    assert app.health().state == "stopped"
+    assert job.result() == "goodbye"
+    assert job_transitions.timeline(job) == [(0, "scheduled"), (0, "running"), (3, "success")]
+    async with app:
+        assert await app.jobs() == []
+
+
+async def test_a_thread_job_that_stops_its_own_app(app: Jobify, virtual_clock: VirtualClock) -> None:
+    """A thread that has the loop stop the app is inside a job, too."""
+    loop = asyncio.get_running_loop()
+
+    @app.task
+    def stop_all() -> str:
+        asyncio.run_coroutine_threadsafe(app.stop(), loop).result()
+        return "goodbye"
+
+    await app.start()
+    job = await stop_all.push()
+    await job.wait()
+    await app.stop()
+    assert job.result() == "goodbye"
+    assert asyncio.get_running_loop().time() == 0
+
+
+async def test_jobs_that_stop_their_app_wait_for_nobody(app: Jobify, virtual_clock: VirtualClock) -> None:
+    """Two jobs that stop the app do not wait for each other, and their app gives a third its grace."""
 
     @app.task
     async def stop_all() -> None:
+        await asyncio.sleep(1)
         await app.stop()
 
+    @app.task
+    async def nap() -> str:
+        await asyncio.sleep(5)
+        return "rested"
+
     await app.start()
-    await stop_all.push()
-    await asyncio.sleep(60)
-    assert app.health().state == "stopped"
+    napping, *stopping = [await nap.push(), await stop_all.push(), await stop_all.push()]
+    await asyncio.sleep(2)
+    assert [job.status for job in stopping] == [JobStatus.SUCCESS, JobStatus.SUCCESS]
+    assert app.health().state == "stopping"
+    await app.stop()
+    assert napping.result() == "rested"
+    assert asyncio.get_running_loop().time() == 5
+
+
+async def test_what_outlives_its_job_waits_for_a_stop(app: Jobify, virtual_clock: VirtualClock) -> None:
+    """A task that a job has begun and left behind is not inside of it any more: its stop is a stop like any other."""
+    tasks: list[asyncio.Task[str]] = []
+
+    async def watch() -> str:
+        await asyncio.sleep(1)
+        await app.stop()
+        return app.health().state
+
+    @app.task
+    async def begin() -> None:
+        tasks.append(asyncio.create_task(watch()))
+
+    await app.start()
+    await (await begin.push())
+    assert await tasks[0] == "stopped"
+
+
+async def test_a_job_that_stops_another_app_waits_for_it(virtual_clock: VirtualClock) -> None:
+    """Inside a job of one app another one is started and stopped as anywhere; its own is running already."""
+    outer, inner = Jobify(storage=MemoryStorage()), Jobify(storage=MemoryStorage())
+
+    @inner.task
+    async def nap() -> str:
+        await asyncio.sleep(5)
+        return "rested"
+
+    @outer.task
+    async def use() -> str:
+        async with inner:
+            job = await nap.push()
+            await asyncio.sleep(1)
+        assert inner.health().state == "stopped"
+        with pytest.raises(ApplicationStateError, match="it is running"):
+            await outer.start()
+        return job.result()
+
+    async with outer:
+        assert await (await use.push()) == "rested"
+
+
+@pytest.mark.parametrize("status", [JobStatus.RUNNING, JobStatus.SUCCESS])
+async def test_a_listener_that_stops_its_app(app: Jobify, virtual_clock: VirtualClock, status: JobStatus) -> None:
+    """A listener cannot wait, but may begin a task that stops the app, and that waits for the job it heard of."""
+    stops: list[asyncio.Task[str]] = []
+
+    async def stop() -> str:
+        await app.stop()
+        return app.health().state
+
+    def listen(event: object) -> None:
+        if getattr(event, "status", None) is status:
+            stops.append(asyncio.create_task(stop()))
+
+    @app.task
+    async def nap() -> str:
+        await asyncio.sleep(5)
+        return "rested"
+
+    app.subscribe(listen)
+    await app.start()
+    job = await nap.push()
+    await job.wait()
+    assert [await stop for stop in stops] == ["stopped"]
+    assert job.result() == "rested"
 
 
 async def test_many_jobs_that_end_while_the_app_stops(app: Jobify, virtual_clock: VirtualClock) -> None:

@@ -5,7 +5,7 @@ import functools
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -304,3 +304,103 @@ async def test_a_function_that_returns_a_coroutine(app: Jobify) -> None:
 
     async with app:
         assert await (await wrapper.push()) == 42
+
+
+class Robot:
+    """A class of a user whose methods are called on one of its objects."""
+
+    steps = 0
+
+    async def walk(self, n: int) -> int:
+        """Walk."""
+        self.steps += n
+        return self.steps
+
+    @staticmethod
+    async def greet(name: str) -> str:
+        """Greet."""
+        return f"hello {name}"
+
+
+def test_a_method_of_no_object_is_refused() -> None:
+    """Nobody would fill in `self` or `cls`: a method is refused where it is declared, with what to do."""
+    app = bare_app()
+    with pytest.raises(
+        TaskDefinitionError, match=r"a method of 'Robot', .*outside of the class, .*app.task\(robot.walk\)"
+    ):
+        app.task(Robot.walk)
+
+    with pytest.raises(TaskDefinitionError, match="a method of 'Local'"):
+
+        class Local:  # pyright: ignore[reportUnusedClass]  # it does not come into being
+            @app.task
+            async def work(self) -> None: ...
+
+    with pytest.raises(TaskDefinitionError, match="a method of 'Inner'"):
+
+        class Outer:  # pyright: ignore[reportUnusedClass]
+            class Inner:
+                @app.task
+                def work(cls) -> None: ...  # noqa: N805  # a class method to be
+
+
+async def test_what_only_looks_like_a_method_is_a_task(virtual_clock: VirtualClock) -> None:
+    """The method of an object, a static one, a function with such a parameter, or in such a place, are fine."""
+    app = bare_app()
+
+    async def work(self: str) -> str:
+        return self
+
+    class Local:
+        @app.task
+        async def work(n: int) -> int:  # noqa: N805  # pyright: ignore[reportGeneralTypeIssues, reportSelfClsParameterName]  # no method
+            return n
+
+    class Thing:
+        def __call__(self, n: int) -> int:
+            return n
+
+    robot = Robot()
+    calls = [
+        app.task(robot.walk).schedule(2),
+        app.task(Robot.greet).schedule("Ada"),
+        app.task(work).schedule("self"),
+        Local.work.schedule(3),
+        app.task(Thing(), name="thing").schedule(4),
+    ]
+    async with app:
+        jobs = [await call.delay(1) for call in calls]
+        assert [await job for job in jobs] == [2, "hello Ada", "self", 3, 4]
+
+
+async def test_a_sentence_without_an_end_is_warned_of(virtual_clock: VirtualClock) -> None:
+    """Who forgets the time schedules nothing, and is told where, and what to add."""
+    app = bare_app()
+
+    @app.task(name="greet")
+    async def greet(name: str) -> str:
+        return name
+
+    async with app:
+        with pytest.warns(RuntimeWarning, match=r"'greet' was never given a time.*add .delay\(seconds\)") as warnings:
+            greet.schedule("Ada")
+        assert warnings[0].filename == __file__
+        with pytest.raises(InvalidScheduleError, match=r"cannot await .*'greet': it has no time; add .delay\(.*push"):
+            await greet.schedule("Ada")  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+        with pytest.raises(InvalidScheduleError, match="negative"):
+            await greet.schedule("Ada").delay(-1)
+        assert await app.jobs() == []
+
+
+@pytest.mark.parametrize("end", ["delay", "at", "every", "cron"])
+def test_a_sentence_with_an_end_is_warned_of_by_python_alone(end: str) -> None:
+    """Who forgets the `await` has said when, and is told by Python, once."""
+    app = bare_app()
+
+    @app.task
+    async def nothing() -> None: ...
+
+    times: dict[str, Any] = {"delay": 1, "at": datetime(2030, 1, 1, tzinfo=UTC), "every": 1, "cron": "@daily"}
+    with pytest.warns() as warnings:
+        getattr(nothing.schedule(), end)(times[end], job_id="it")
+    assert [str(warning.message) for warning in warnings] == ["coroutine 'Schedule._order' was never awaited"]
