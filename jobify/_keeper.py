@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, ParamSpec, TypeVar
 
@@ -31,6 +32,7 @@ class Keeper:
         self.error: StorageError | None = None
         self._clock = clock
         self._busy: dict[Hashable, Step[Any]] = {}
+        self._lines: dict[Hashable, deque[asyncio.Future[None]]] = {}
         self._steps: set[Step[Any]] = set()
         self._pauses: dict[asyncio.Future[None], Alarm] = {}
         self._closing = False
@@ -61,15 +63,49 @@ class Keeper:
             self._steps.discard(task)
             if about is not None and self._busy.get(about) is task:
                 del self._busy[about]
+                self._call_next(about)
             hush(task)  # its caller may be gone
 
         task.add_done_callback(let_go, context=self._context)
         return task
 
     async def others(self, *abouts: Hashable) -> None:
-        """Return when no step is in progress that was begun about any of these: an id, or a job at its end."""
-        while tasks := [task for about in abouts if (task := self._busy.get(about)) is not None]:
-            await asyncio.wait(tasks)
+        """Return when no step is in progress that was begun about any of these: an id, or a job at its end.
+
+        One caller after the other: who has waited begins a step of its own, as a rule; so the next in line is called
+        when that has ended. If all were woken at once, a thousand would look a thousand times.
+        """
+        while any(about in self._busy or about in self._lines for about in abouts):
+            for about in abouts:
+                await self._turn(about)
+            if not any(about in self._busy for about in abouts):
+                return
+
+    async def _turn(self, about: Hashable) -> None:
+        if about not in self._busy and about not in self._lines:
+            return
+        loop = asyncio.get_running_loop()
+        line = self._lines.setdefault(about, deque())
+        turn: asyncio.Future[None] = loop.create_future()
+        line.append(turn)
+        try:
+            await turn
+            while (task := self._busy.get(about)) is not None:  # of one who need not wait
+                await asyncio.wait([task])
+        finally:
+            line.remove(turn)
+            if not loop.is_closed():
+                loop.call_soon(self._call_next, about, context=self._context)
+
+    def _call_next(self, about: Hashable) -> None:
+        """Let the first in line go on, unless a step has begun meanwhile, or it is called already."""
+        line = self._lines.get(about)
+        if line is None or about in self._busy:
+            return
+        if not line:
+            del self._lines[about]
+        elif not line[0].done():
+            line[0].set_result(None)
 
     async def ask(self, verb: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what a verb of the storage returns, and take note of whether the storage works.

@@ -1,11 +1,14 @@
 """Ids of jobs: given or made, taken once, and replaced on purpose only."""
 
 import asyncio
+import contextlib
+import sys
+from collections.abc import Iterator
 
 import pytest
 
 from jobify import DuplicateJobError, InvalidScheduleError, Jobify, JobStatus, Retry
-from jobify.storage import MemoryStorage
+from jobify.storage import MemoryStorage, SQLiteStorage
 from jobify_testing import TransitionLog, VirtualClock
 
 
@@ -182,6 +185,73 @@ async def test_many_concurrent_replacements_leave_one_job(app: Jobify, virtual_c
     async with app:
         await virtual_clock.advance(10)
     assert calls == [9]
+
+
+@contextlib.contextmanager
+def counted_calls() -> Iterator[list[int]]:
+    """Count the calls of functions in this thread."""
+    count = [0]
+
+    def note(frame: object, event: str, argument: object) -> None:
+        count[0] += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield count
+    finally:
+        sys.setprofile(before)
+
+
+async def test_concurrent_replacements_cost_no_more_the_more_they_are(virtual_clock: VirtualClock) -> None:
+    """Those that wait for an id go on one after the other: ten times as many take ten times the work."""
+    app = Jobify(storage=SQLiteStorage("jobs.db"))
+
+    @app.task
+    async def nothing(n: int) -> None: ...
+
+    async def replace_each_other(number: int) -> int:
+        with counted_calls() as count:
+            jobs = await asyncio.gather(
+                *(nothing.schedule(n).delay(60, job_id="it", replace=True) for n in range(number))
+            )
+        assert [job.status for job in jobs] == [JobStatus.CANCELLED] * (number - 1) + [JobStatus.SCHEDULED]
+        assert [job.arguments["n"] for job in await app.jobs()] == [number - 1]
+        return count[0]
+
+    async with app:
+        await replace_each_other(10)
+        assert await replace_each_other(1000) < 12 * await replace_each_other(100)
+
+
+@pytest.mark.parametrize("cancelled", [0, 1, 3])
+async def test_who_gives_up_its_place_in_the_line_lets_others_go_on(
+    virtual_clock: VirtualClock, cancelled: int
+) -> None:
+    """Whoever is cancelled while it waits for an id, at whatever moment: those behind it get their turn, in order."""
+    app = Jobify(storage=SQLiteStorage("jobs.db"))
+
+    @app.task
+    async def nothing(n: int) -> None: ...
+
+    for turns in range(12):
+        async with app:
+            calls = [
+                asyncio.ensure_future(nothing.schedule(n).delay(60, job_id="it", replace=True)) for n in range(6)
+            ]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            calls[cancelled].cancel()
+            looking = asyncio.ensure_future(app.get_job("it"))
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            assert [type(result).__name__ for n, result in enumerate(results) if n != cancelled] == ["Job"] * 5
+            found = await looking
+            assert found is not None
+            assert found.arguments["n"] == 5
+            (job,) = await app.jobs()
+            assert job.arguments["n"] == 5
+            assert await job.cancel()
+            assert await app.get_job("it") is None
 
 
 async def test_a_job_that_is_not_durable_replaces_one_that_is(app: Jobify) -> None:
