@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from time_machine import Traveller
 
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -167,8 +168,18 @@ class TwoClocks:
         time.tzset()
 
     def shifted(self, delta: float | timedelta) -> Clock:
-        """Return a clock whose wall clock differs by `delta`: for another machine on the same timeline."""
-        return _Shifted(self, nanoseconds_of(delta, "shift a clock by") // 1000 * _MICROSECOND)
+        """Return a clock whose wall clock differs by `delta`: for another machine on the same timeline.
+
+        Raises:
+            ValueError: the shift is not finite, or leads out of the years 1 to 9999.
+        """
+        try:
+            clock = _Shifted(self, nanoseconds_of(delta, "shift a clock by") // 1000 * _MICROSECOND)
+            clock.now()
+        except OverflowError:
+            msg = f"cannot shift a clock by {delta!r} from {self.now().isoformat()}: it knows the years 1 to 9999"
+            raise ValueError(msg) from None
+        return clock
 
 
 def _not_negative(duration: float | timedelta, verb: str) -> int:
@@ -192,7 +203,11 @@ class _Shifted:
         return self._clock.now() + self._delta
 
     def call_at_wall(self, when: datetime, callback: Callable[[], object]) -> Alarm:
-        return self._clock.call_at_wall(when - self._delta, callback)
+        try:
+            moment = when - self._delta
+        except OverflowError:  # before all time, or behind it: the first or the last instant will do
+            moment = _FIRST if self._delta > timedelta() else _LAST
+        return self._clock.call_at_wall(moment, callback)
 
     def __repr__(self) -> str:
         return f"<{self._clock!r} shifted by {self._delta}>"

@@ -155,5 +155,30 @@ async def test_a_job_of_another_zone_can_be_looked_at(storage: Storage, virtual_
         assert "9999-12-31T23:59:00+00:00" in repr(job)
 
 
+@pytest.mark.parametrize("days", [-300, 300])
+@pytest.mark.parametrize("moment", [FIRST + timedelta(days=1), LAST - timedelta(days=1)])
+async def test_another_machine_knows_the_same_calendar(
+    storage: Storage, virtual_clock: VirtualClock, moment: datetime, days: int
+) -> None:
+    """A clock that is ahead or behind takes every instant of the calendar: what has passed for it runs at once."""
+    app = Jobify(storage=storage, clock=virtual_clock.shifted(timedelta(days=days)))
+    task = app.task(nothing, name="nothing")
+
+    async with app:
+        job = await task.schedule().at(moment, job_id="it")
+        assert job.exec_at == moment
+        await virtual_clock.settle()
+        assert job.is_done() is (moment < virtual_clock.now())
+        await virtual_clock.advance(timedelta(days=1000))
+        assert job.is_done() is (moment < virtual_clock.now())
+
+
+@pytest.mark.parametrize("delta", [-AEONS, 2 * AEONS])
+async def test_no_machine_is_outside_of_the_calendar(virtual_clock: VirtualClock, delta: timedelta) -> None:
+    """A shift that leads out of the calendar is refused."""
+    with pytest.raises(ValueError, match=r"cannot shift a clock by .*years 1 to 9999"):
+        virtual_clock.shifted(delta)
+
+
 async def nothing() -> None:
     """Do nothing."""
