@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -188,7 +188,7 @@ async def test_many_concurrent_replacements_leave_one_job(app: Jobify, virtual_c
 
 
 @contextlib.contextmanager
-def counted_calls() -> Iterator[list[int]]:
+def counted_calls() -> Generator[list[int]]:
     """Count the calls of functions in this thread."""
     count = [0]
 
@@ -236,9 +236,7 @@ async def test_who_gives_up_its_place_in_the_line_lets_others_go_on(
 
     for turns in range(12):
         async with app:
-            calls = [
-                asyncio.ensure_future(nothing.schedule(n).delay(60, job_id="it", replace=True)) for n in range(6)
-            ]
+            calls = [asyncio.ensure_future(nothing.schedule(n).delay(60, job_id="it", replace=True)) for n in range(6)]
             for _ in range(turns):
                 await asyncio.sleep(0)
             calls[cancelled].cancel()

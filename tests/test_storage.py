@@ -103,6 +103,39 @@ async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         await app.start()
 
 
+async def test_a_file_that_another_app_has_open_is_refused(tmp_path: Path) -> None:
+    """Two apps of one process do not share a file, by whatever path; one after the other they may have it."""
+    (tmp_path / "folder").mkdir()
+    first = Jobify(storage=SQLiteStorage(tmp_path / "jobs.db"))
+    second = Jobify(storage=SQLiteStorage(tmp_path / "folder" / ".." / "jobs.db"))
+    for owner, other in ((first, second), (second, first)):
+        async with owner:
+            with pytest.raises(StorageError, match=r"cannot open .*jobs.db': another app .*stop that one first, or"):
+                await other.start()
+            assert other.health().state == "stopped"
+        first.abandon()
+    await first.start()
+    first.abandon()
+    async with second:
+        first.abandon()
+        with pytest.raises(StorageError, match="another app"):
+            await first.start()
+
+
+def test_a_file_of_an_app_that_has_lost_its_loop_can_be_opened(tmp_path: Path) -> None:
+    """A program that did not stop its app has let go of the file with its event loop, also if the app is asked late."""
+    lost, next_one = (Jobify(storage=SQLiteStorage(tmp_path / "jobs.db")) for _ in range(2))
+
+    async def go_on() -> None:
+        async with next_one:
+            await lost.stop()
+            with pytest.raises(StorageError, match="another app"):
+                await lost.start()
+
+    asyncio.run(lost.start())
+    asyncio.run(go_on())
+
+
 @pytest.mark.slow
 async def test_a_locked_database_is_an_error_and_not_the_end(tmp_path: Path) -> None:
     """While another process holds the file a verb fails; afterwards the storage works on."""

@@ -8,6 +8,7 @@ import asyncio
 import contextvars
 import os
 import sqlite3
+import weakref
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,6 +27,9 @@ T = TypeVar("T")
 
 _LONGEST_WAIT = 2_000_000.0
 """Seconds: SQLite counts them in milliseconds, with 31 bits."""
+
+_loops: "weakref.WeakValueDictionary[str, asyncio.AbstractEventLoop]" = weakref.WeakValueDictionary()
+"""The event loop of the app that has a file open, in this process."""
 
 
 class _Verb(NamedTuple):
@@ -70,6 +74,7 @@ class SQLiteStorage:
         self._synchronous = synchronous
         self._timeout = min(seconds_of(timeout, "the timeout of a database"), _LONGEST_WAIT)
         self._lane: Lane | None = None
+        self._owned: tuple[str, asyncio.AbstractEventLoop] | None = None
         self._connection: sqlite3.Connection | None = None
         self._claimed: set[int] = set()
         self._waiting: list[_Verb] = []
@@ -83,8 +88,8 @@ class SQLiteStorage:
         """Open the file, and make or check its tables.
 
         Raises:
-            StorageError: it is open already, its folder is not there, it is not a database, it was
-                written by a newer jobify, or SQLite reports an error.
+            StorageError: it is open already, here or by another app of this process, its folder is not there,
+                it is not a database, it was written by a newer jobify, or SQLite reports an error.
         """
         if self._lane is not None:
             msg = f"cannot open {str(self.path)!r}: this SQLiteStorage is open already; give each app one of its own"
@@ -93,12 +98,31 @@ class SQLiteStorage:
         self._lane = host.workers.open_lane(f"jobify {self.path.name}")
         self._claimed = set()
         try:
+            self._own(path)
             # A file in the place of the one asked for is that of a test: no loss of power is of interest there.
             synchronous = self._synchronous if path == self.path else "off"
             await self._lane.run(partial(self._connect, path, synchronous))
         except BaseException:
             await self.close()
             raise
+
+    def _own(self, path: Path) -> None:
+        """See to it that no other app of this process has the file; one whose event loop was closed has lost it."""
+        file = os.path.realpath(path)
+        loop = _loops.get(file)
+        if loop is not None and not loop.is_closed():
+            msg = (
+                f"cannot open {str(path)!r}: another app in this process has it open, and each would run every job; "
+                "stop that one first, or give each app a file of its own"
+            )
+            raise StorageError(msg)
+        self._owned = (file, asyncio.get_running_loop())
+        _loops[file] = self._owned[1]
+
+    def _disown(self) -> None:
+        if self._owned is not None and _loops.get(self._owned[0]) is self._owned[1]:
+            del _loops[self._owned[0]]
+        self._owned = None
 
     def _connect(self, path: Path, synchronous: str) -> None:
         if not path.parent.is_dir():
@@ -135,10 +159,12 @@ class SQLiteStorage:
         finally:
             await lane.close()
             if self._lane is lane:  # else it was abandoned, and may have been opened again
+                self._disown()
                 self._lane = self._pump = self._closer = None
 
     def abandon(self) -> None:
         """Close the file at once: what is not yet written is not written any more."""
+        self._disown()
         lane, verbs = self._lane, [*self._writing, *self._waiting]
         self._lane = self._pump = self._closer = None
         self._writing, self._waiting = [], []
