@@ -16,6 +16,7 @@ help:
 	@echo "make demo    the main job, against a SQLite file"
 	@echo "make test    the tests"
 	@echo "make check   everything: tests, format, lint, types, layers, coverage, the lowest Python"
+	@echo "make nightly the tests, with a hundred times as many examples of each property"
 	@echo "make clean   remove what these have made"
 
 ifeq ($(PYTHON),)

@@ -1,4 +1,4 @@
-"""The main job of jobify in twenty seconds: schedule, run, fail, retry, stop in the middle, go on.
+"""The main job of jobify in ten seconds: schedule, run, fail, retry, stop in the middle, go on.
 
 Run it with `make demo`, or with `python examples/demo.py [FILE]`. It keeps its jobs in a SQLite file.
 """
@@ -9,13 +9,16 @@ import logging
 import sys
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from jobify import Event, Jobify, JobStatus, Retry, RunMode, Transition
 from jobify.storage import SQLiteStorage
 
 FILE = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(tempfile.mkdtemp(prefix="jobify-demo-")) / "demo.db"
-app = Jobify(storage=SQLiteStorage(FILE), tz="Europe/Paris", shutdown_grace=0.3)
+PARIS = ZoneInfo("Europe/Paris")
+app = Jobify(storage=SQLiteStorage(FILE), tz=PARIS, shutdown_grace=0.3)
 calls = itertools.count(1)
 
 
@@ -68,6 +71,11 @@ COLOURS = {
 }
 
 
+def clock(moment: datetime) -> str:
+    """Return what a clock in Paris shows, to the tenth of a second."""
+    return f"{moment.astimezone(PARIS):%H:%M:%S.%f}"[:-5]
+
+
 def tell(event: Event) -> None:
     """Print what happens, as it happens."""
     if not isinstance(event, Transition):
@@ -76,12 +84,12 @@ def tell(event: Event) -> None:
     note = ""
     if event.status is JobStatus.SCHEDULED:
         why = f"{event.reason}, " if event.reason else ""
-        note = f"{why}due at {event.exec_at.astimezone():%H:%M:%S.%f}"[:-5]
+        note = f"{why}due at {clock(event.exec_at)}"
     elif event.error is not None:
         note = f"{event.error}"
     elif event.status is JobStatus.RUNNING and event.attempt > 1:
         note = f"attempt {event.attempt}"
-    print(f"  {event.at.astimezone():%H:%M:%S.%f}"[:-5], f"{event.task:13}{colour}{event.status:10}{plain}", note)
+    print(f"  {clock(event.at)}", f"{event.task:13}{colour}{event.status:10}{plain}", note)
 
 
 def say(text: str) -> None:
@@ -91,8 +99,9 @@ def say(text: str) -> None:
 
 async def first_half() -> None:
     """Schedule a day's work, and stop while some of it waits."""
+    print(f"Jobs are kept in {FILE}. All times are those of Paris, the zone of the app.")
+    say("The app starts. Its heartbeat is declared, the rest is scheduled now.")
     async with app:
-        say("The app starts. Its heartbeat is declared, the rest is scheduled now.")
         reminder = await remind.schedule("Ada", "the tea is ready").delay(1)
         await remind.schedule("Grace", "stand-up").delay(7, job_id="stand-up")
         await remind.schedule("Alan", "backup").delay(8, job_id="backup")
@@ -119,7 +128,7 @@ async def second_half() -> None:
         for job_id in ("stand-up", "backup"):
             if (found := await app.get_job(job_id)) is not None:
                 print(f"  {'':10} {found.task:13}returned  ", repr(await found))
-    say(f"Done. The jobs were kept in {FILE.name}.")
+    say(f"Done. The jobs were kept in {FILE}.")
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def _read(expression: str, job_id: str = "") -> None:
     Raises:
         InvalidScheduleError: it cannot, or does not.
     """
-    reason = "it is not a str"
+    reason = "it is not a str; give one, as in '0 9 * * 1-5'"
     if isinstance(expression, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
         try:
             reason = "" if _times(expression, job_id).days.ever_match() else "it never fires: no day matches it"

@@ -71,7 +71,7 @@ class Limits:
             raise InvalidScheduleError(msg)
         start, end = _instant(given["start_date"], "start_date"), _instant(given["end_date"], "end_date")
         if start is not None and end is not None and end < start:
-            msg = f"cannot use {end.isoformat()} as end_date: it is before the start_date, {start.isoformat()}"
+            msg = f"cannot use {end.isoformat()} as end_date: give one behind the start_date, {start.isoformat()}"
             raise InvalidScheduleError(msg)
         checked: dict[str, Any] = {
             "start_date": start,

@@ -40,6 +40,11 @@ _PARTS = {
     "clock": ("now", "monotonic", "call_at", "call_at_wall"),
     "serializer": ("is_json", "dumps", "loads"),
 }  # fmt: skip
+_GOOD = {
+    "storage": "a Storage, such as SQLiteStorage('jobify.db')",
+    "clock": "a Clock, such as SystemClock()",
+    "serializer": "a Serializer, such as JSONSerializer()",
+}
 
 
 def check_part(what: str, part: object) -> None:
@@ -54,7 +59,7 @@ def check_part(what: str, part: object) -> None:
     elif isinstance(part, str) and what == "storage":
         reason = f"it is a str; for a file give SQLiteStorage({part!r})"
     elif missing and part is not None:
-        reason = f"it has no {', '.join(missing)}"
+        reason = f"it has no {', '.join(missing)}; give {_GOOD[what]}"
     else:
         return
     msg = f"cannot use {part!r} as {what}: {reason}"

@@ -142,7 +142,9 @@ def make_spec(function: Callable[..., Any], options: TaskOptions, serializer: Se
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
     if not callable(function):
-        msg = f"cannot make a task of {function!r}: it is not a function"
+        msg = (
+            f"cannot make a task of {function!r}: it is not a function, nor anything else that can be called; give one"
+        )
         raise TaskDefinitionError(msg)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         msg = f"cannot make a task of {function!r}: it is a generator; a task returns, it does not yield"

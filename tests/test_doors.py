@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,16 @@ from jobify.storage import MemoryStorage, SQLiteStorage, Storage
 from jobify_testing import VirtualClock
 
 
+EARLY, LATE = datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
+
+
 async def nothing() -> None:
     """Do nothing."""
+
+
+def bare_app() -> Jobify:
+    """Return an app that nothing is asked of but to know tasks."""
+    return Jobify(storage=MemoryStorage())
 
 
 @pytest.mark.parametrize(
@@ -62,6 +71,24 @@ def test_arguments_of_a_recurrence_are_a_tuple_and_a_mapping(limits: dict[str, A
         Every(5, **limits)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Cron(5), r"cannot use the cron expression 5: it is not a str; give one, as in '0 9 \* \* 1-5'"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        (
+            lambda: Every(1, start_date=LATE, end_date=EARLY),
+            "give one behind the start_date, 2030",
+        ),
+        (lambda: SQLiteStorage("x.db", synchronous="off"), "synchronous='off': give 'full' or 'normal'"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        (lambda: bare_app().task(5), "it is not a function, nor anything else that can be called; give one"),  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    ],
+)
+def test_a_refusal_says_what_would_do(make: Callable[[], object], message: str) -> None:
+    """What cannot be used is named beside what can."""
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
+
+
 @pytest.mark.parametrize("timeout", ["5", -1, float("nan"), float("inf"), True, None])
 def test_the_timeout_of_a_database_is_a_duration(timeout: Any) -> None:
     """What cannot be waited for is refused when the storage is made, not when the app starts."""
@@ -83,11 +110,14 @@ async def test_a_timeout_may_be_as_long_as_one_likes(tmp_path: Path, wait: float
         ({"storage": 3}, "cannot use 3 as storage: it has no serialized, immediate, open, add, claim"),
         ({"storage": "jobs.db"}, r"it is a str; for a file give SQLiteStorage\('jobs.db'\)"),
         ({"storage": SQLiteStorage}, r"it is a class; give an object, as in storage=SQLiteStorage\(...\)"),
-        ({"storage": SystemClock()}, "as storage: it has no"),
+        (
+            {"storage": SystemClock()},
+            r"as storage: it has no .*, close; give a Storage, such as SQLiteStorage\('jobify.db'\)",
+        ),
         ({"clock": 3}, "cannot use 3 as clock: it has no now, monotonic, call_at, call_at_wall"),
         ({"clock": SystemClock}, r"it is a class; give an object, as in clock=SystemClock\(...\)"),
-        ({"clock": asyncio}, "as clock: it has no"),
-        ({"serializer": 3}, "cannot use 3 as serializer: it has no is_json, dumps, loads"),
+        ({"clock": asyncio}, r"as clock: it has no .*; give a Clock, such as SystemClock\(\)"),
+        ({"serializer": 3}, "as serializer: it has no is_json, dumps, loads; give a Serializer, such as JSONS"),
         ({"serializer": JSONSerializer}, "it is a class"),
     ],
 )

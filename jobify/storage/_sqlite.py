@@ -68,7 +68,7 @@ class SQLiteStorage:
             )
             raise ValueError(msg)
         if synchronous not in ("full", "normal"):
-            msg = f"cannot open a database with synchronous={synchronous!r}: it is 'full' or 'normal'"
+            msg = f"cannot open a database with synchronous={synchronous!r}: give 'full' or 'normal'"
             raise ValueError(msg)
         self.path = Path(path)
         self._synchronous = synchronous
