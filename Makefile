@@ -7,7 +7,8 @@ LOWEST := $(lastword $(PYTHONS))
 UV := $(shell command -v uv 2>/dev/null)
 INPUTS := pyproject.toml constraints.txt
 SOURCES := $(shell find jobify jobify_testing -name '*.py') README.md
-export PYTHONDONTWRITEBYTECODE := 1
+# The tests start a hundred interpreters, which are not all to compile the packages anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test virtual-day check format-check lint types layers coverage lowest nightly clean

@@ -1,6 +1,8 @@
 """What the tests of jobify share: an app on virtual time, with each of the storages."""
 
+import gc
 import os
+import sys
 
 import pytest
 from hypothesis import settings
@@ -12,6 +14,21 @@ from jobify_testing import VirtualClock
 settings.register_profile("default", max_examples=50, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=5_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage pass over what stays to the end: two thousand tests, and their modules."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A fresh project, whose modules are not compiled for later: they are gone then."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    return pytester
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -364,7 +364,7 @@ def test_dates_bound_the_times() -> None:
     [
         ({"start_date": datetime(2026, 1, 1)}, "start_date: it is naive"),  # noqa: DTZ001  # on purpose
         ({"end_date": "2026-01-01"}, "end_date: give an aware datetime"),
-        ({"start_date": START, "end_date": START - timedelta(seconds=1)}, "before the start_date"),
+        ({"start_date": START, "end_date": START - timedelta(seconds=1)}, "behind the start_date"),
     ],
 )
 def test_dates_that_are_no_instants_are_refused(limits: dict[str, Any], reason: str) -> None:

@@ -30,10 +30,11 @@ def changes(zone: str) -> tuple[datetime, ...]:
     """Return the instants at which the offset of a zone changes, found by bisecting it."""
     tz = ZoneInfo(zone)
     found: list[datetime] = []
-    moment = FIRST
+    moment, offset = FIRST, FIRST.astimezone(tz).utcoffset()
     while moment < LAST:
         following = moment + STRIDE
-        if moment.astimezone(tz).utcoffset() != following.astimezone(tz).utcoffset():
+        before, offset = offset, following.astimezone(tz).utcoffset()
+        if offset != before:
             found.append(change_between(moment, following, tz))
         moment = following
     return tuple(found)

@@ -23,7 +23,6 @@ from jobify.serializers import JSONSerializer
 from jobify.storage import MemoryStorage, SQLiteStorage, Storage
 from jobify_testing import VirtualClock
 
-
 EARLY, LATE = datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
 
 

@@ -331,7 +331,7 @@ def failures(pytester: pytest.Pytester, *arguments: str) -> Iterator[tuple[str, 
 def test_command_repeats_the_failure(pytester: pytest.Pytester, arguments: list[str], runs: int) -> None:
     """The line that repeats a failed test does: of that test alone, with the same values in the same order."""
     make(pytester, test_failing=FAILING)
-    seen = list(failures(pytester, *arguments))
+    seen = list(failures(pytester, *arguments, "--tb=native"))  # pytest takes its time over the others
     assert len({told for told, _ in seen}) == len(seen) == runs * 6 + 1
     for told, command in seen:
         assert command[0] == "pytest"

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import subprocess
@@ -10,82 +9,23 @@ import sys
 import threading
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from jobify import ApplicationStateError, JobFailedError, Jobify, JobStatus, RunMode, SystemRuntime, Task, WorkerError
+from jobify import ApplicationStateError, JobFailedError, Jobify, JobStatus, SystemRuntime, Task, WorkerError
 from jobify.storage import MemoryStorage
 from jobify_testing import TransitionLog, VirtualClock, VirtualTimeWarning
-
-processes = Jobify(storage=MemoryStorage())
-
-
-@processes.task(run_mode=RunMode.PROCESS)
-def process_id() -> int:
-    """Say where this runs."""
-    return os.getpid()
-
-
-@processes.task(run_mode=RunMode.PROCESS)
-def die() -> None:
-    """End the process, as the kernel does when memory runs out."""
-    os._exit(1)
-
-
-@processes.task(run_mode=RunMode.PROCESS, timeout=2)
-def hang() -> None:
-    """Never end."""
-    threading.Event().wait()
-
-
-@processes.task(run_mode=RunMode.PROCESS)
-def fail_unpicklably() -> None:
-    """Raise what no other process can understand."""
-
-    class LocalError(Exception):
-        """Defined where nobody can import it."""
-
-    raise LocalError("only here")
-
-
-@processes.task(run_mode=RunMode.PROCESS)
-def fail(number: int) -> None:
-    """Raise what every process understands."""
-    raise LookupError(number)
-
-
-class TurnsToNothingError(Exception):
-    """Comes back as None where it is unpickled."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Ask for something else."""
-        return (gc.collect, ())
-
-
-class EndsTheProgramError(Exception):
-    """Wants to end the program when it is pickled."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Fail in the worst way."""
-        raise SystemExit(3)
-
-
-@processes.task(run_mode=RunMode.PROCESS)
-def fail_deviously(kind: str) -> None:
-    """Raise what is no exception on the other side."""
-    raise TurnsToNothingError if kind == "nothing" else EndsTheProgramError
-
-
-@processes.task(run_mode=RunMode.PROCESS)
-def return_a_lambda() -> object:
-    """Return what cannot be sent."""
-    return lambda: None
-
-
-@processes.task(run_mode=RunMode.PROCESS)
-def take(cargo: object) -> None:
-    """Take anything."""
+from tests.off_loop import (
+    die,
+    fail,
+    fail_deviously,
+    fail_unpicklably,
+    hang,
+    process_id,
+    processes,
+    return_a_lambda,
+    take,
+)
 
 
 async def test_a_function_runs_in_a_thread_of_its_own(app: Jobify) -> None:

@@ -105,7 +105,7 @@ async def test_a_callback_can_set_alarms(axis: Axis) -> None:
     chain(10)
     await done
     assert rung.count("chain") == 11
-    assert rung.count("again") > 11
+    assert rung.count("again") >= 11
 
 
 async def test_a_callback_that_raises_harms_no_other(axis: Axis) -> None:
