@@ -6,7 +6,7 @@ import contextvars
 import itertools
 import random
 import tempfile
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -33,10 +33,16 @@ class VirtualRuntime:
     Args:
         loop: the virtual loop.
         options: how virtual time behaves.
-        folder: where databases live; a temporary one by default.
+        folder: where databases live, or what makes it when one is needed; a temporary one by default.
     """
 
-    def __init__(self, loop: Engine, options: VirtualOptions | None = None, *, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        loop: Engine,
+        options: VirtualOptions | None = None,
+        *,
+        folder: Path | Callable[[], Path] | None = None,
+    ) -> None:
         self.options = options or VirtualOptions()
         seed = self.options.seed
         self.random = random.Random(seed)  # noqa: S311  # reproducible on purpose
@@ -125,6 +131,8 @@ class VirtualRuntime:
         if self._folder is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="jobify-", ignore_cleanup_errors=True)
             self._folder = Path(self._temporary.name)
+        elif callable(self._folder):
+            self._folder = self._folder()
         return self._folder
 
     def memory_of(self, rows: T) -> T:

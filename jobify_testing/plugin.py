@@ -9,6 +9,7 @@ hook for loop factories would parametrize every async test of every project (pyt
 import inspect
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -182,7 +183,7 @@ def _virtual_runtime(
         from jobify_testing._runtime import VirtualRuntime  # noqa: PLC0415  # the same
         from jobify_testing._wall import wall_follows  # noqa: PLC0415  # the same
 
-        runtime = VirtualRuntime(loop, options, folder=tmp_path_factory.mktemp("jobify"))
+        runtime = VirtualRuntime(loop, options, folder=partial(tmp_path_factory.mktemp, "jobify"))
         item.stash[WORLD] = runtime
         wall = nullcontext() if options.mode == "real" else wall_follows(runtime.clock)
         with runtime.in_force(), wall, no_real_loop(item, runtime):

@@ -116,6 +116,11 @@ def test_storages_are_private_and_empty(pytester: pytest.Pytester) -> None:
 
         tasks = [app.task(later), memory.task(later)]
 
+        async def test_without_a_database_there_is_no_folder(virtual_clock, tmp_path_factory):
+            async with memory:
+                pass
+            assert not list(tmp_path_factory.getbasetemp().glob("jobify*"))
+
         @pytest.mark.parametrize("n", [1, 2])
         async def test_starts_empty_and_survives_a_restart(virtual_clock, tmp_path_factory, n):
             Path("sub").mkdir(exist_ok=True)
@@ -156,7 +161,7 @@ def test_storages_are_private_and_empty(pytester: pytest.Pytester) -> None:
                     assert await program.jobs() == []
         """,
     )
-    run(pytester).assert_outcomes(passed=5)
+    run(pytester).assert_outcomes(passed=6)
 
 
 def test_hypothesis_examples_share_the_time_of_their_test(pytester: pytest.Pytester) -> None:
