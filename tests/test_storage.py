@@ -2,12 +2,13 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from jobify import Jobify, StorageError, SystemRuntime
+from jobify import Jobify, Lane, StorageError, SystemRuntime
 from jobify.storage import Host, MemoryStorage, SQLiteStorage, Storage, StoredJob
 from jobify_testing import StorageContract, VirtualClock, VirtualLoop
 
@@ -134,6 +135,41 @@ def test_a_file_of_an_app_that_has_lost_its_loop_can_be_opened(tmp_path: Path) -
 
     asyncio.run(lost.start())
     asyncio.run(go_on())
+
+
+class SlowLane:
+    """A lane whose thread has not come yet to what is to be called last."""
+
+    def __init__(self, lane: Lane, last: list[Callable[[], object]]) -> None:
+        self.run, self.close = lane.run, lane.close
+        self._lane = lane
+        self._last = last
+
+    def abandon(self, last: Callable[[], object], /) -> None:
+        """Take no more calls, and be slow."""
+        self._lane.abandon(lambda: None)
+        self._last.append(last)
+
+
+async def test_a_file_that_is_closed_late_is_not_the_one_that_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread of an abandoned storage may close its file when that is open again: the new one stays open."""
+    runtime, last = SystemRuntime(), list[Callable[[], object]]()
+    open_lane = runtime.workers.open_lane
+
+    def open_slow_lane(name: str) -> Lane:
+        return SlowLane(open_lane(name), last)
+
+    monkeypatch.setattr(runtime.workers, "open_lane", open_slow_lane)
+    storage = SQLiteStorage(tmp_path / "jobs.db")
+    await storage.open(runtime)
+    storage.abandon()
+    await storage.open(runtime)
+    last.pop()()
+    assert await storage.claim(datetime(2030, 1, 1, tzinfo=UTC)) == []
+    await storage.close()
+    assert last == []
 
 
 @pytest.mark.slow

@@ -39,6 +39,18 @@ class _Verb(NamedTuple):
     answer: asyncio.Future[Any]
 
 
+class _File:
+    """A file that was opened once: who closes it late does not close what was opened meanwhile."""
+
+    connection: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        """Close it; on its lane, so behind a connect whose caller did not wait for it."""
+        if self.connection is not None:
+            self.connection.close()
+        self.connection = None
+
+
 class SQLiteStorage:
     """Keeps jobs in a SQLite file.
 
@@ -75,7 +87,7 @@ class SQLiteStorage:
         self._timeout = min(seconds_of(timeout, "the timeout of a database"), _LONGEST_WAIT)
         self._lane: Lane | None = None
         self._owned: tuple[str, asyncio.AbstractEventLoop] | None = None
-        self._connection: sqlite3.Connection | None = None
+        self._file = _File()
         self._claimed: set[int] = set()
         self._waiting: list[_Verb] = []
         self._writing: list[_Verb] = []
@@ -96,12 +108,13 @@ class SQLiteStorage:
             raise StorageError(msg)
         path = host.database_path(self.path)
         self._lane = host.workers.open_lane(f"jobify {self.path.name}")
+        self._file = _File()
         self._claimed = set()
         try:
             self._own(path)
             # A file in the place of the one asked for is that of a test: no loss of power is of interest there.
             synchronous = self._synchronous if path == self.path else "off"
-            await self._lane.run(partial(self._connect, path, synchronous))
+            await self._lane.run(partial(self._connect, self._file, path, synchronous))
         except BaseException:
             await self.close()
             raise
@@ -124,7 +137,7 @@ class SQLiteStorage:
             del _loops[self._owned[0]]
         self._owned = None
 
-    def _connect(self, path: Path, synchronous: str) -> None:
+    def _connect(self, file: _File, path: Path, synchronous: str) -> None:
         if not path.parent.is_dir():
             msg = f"cannot open {str(path)!r}: there is no folder {str(path.parent)!r}; make it first"
             raise StorageError(msg)
@@ -139,23 +152,23 @@ class SQLiteStorage:
                 msg = f"cannot open {str(path)!r}: {error}"
                 raise StorageError(msg) from error
             raise
-        self._connection = connection
+        file.connection = connection
 
     async def close(self) -> None:
         """Write what was submitted, then close the file; harmless if repeated."""
         if self._closer is None:
             if self._lane is None:
                 return
-            self._closer = Step(self._close(self._lane), loop=asyncio.get_running_loop())
+            self._closer = Step(self._close(self._lane, self._file), loop=asyncio.get_running_loop())
             self._closer.add_done_callback(hush)  # its callers may be gone
         await asyncio.shield(self._closer)
 
-    async def _close(self, lane: Lane) -> None:
+    async def _close(self, lane: Lane, file: _File) -> None:
         pump = self._pump
         try:
             if pump is not None and pump.get_loop() is asyncio.get_running_loop():  # else it will never end
                 await asyncio.wait([pump])
-            await lane.run(self._disconnect)
+            await lane.run(file.close)
         finally:
             await lane.close()
             if self._lane is lane:  # else it was abandoned, and may have been opened again
@@ -172,13 +185,7 @@ class SQLiteStorage:
             if not verb.answer.get_loop().is_closed():
                 self._fail(verb, RuntimeError("the app was abandoned"))
         if lane is not None:
-            lane.abandon(self._disconnect)
-
-    def _disconnect(self) -> None:
-        # On the lane, so behind a connect whose caller did not wait for it.
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+            lane.abandon(self._file.close)
 
     # The verbs
 
@@ -250,14 +257,16 @@ class SQLiteStorage:
 
     async def _submit(self, write: Callable[[sqlite3.Connection], T]) -> T:
         """Have a verb written, and return its answer; a cancelled caller gives up the answer only."""
-        if self._lane is None or self._closer is not None or self._connection is None:
+        if self._lane is None or self._closer is not None or self._file.connection is None:
             msg = f"cannot use {str(self.path)!r}: the storage is not open; the app opens it when it starts"
             raise StorageError(msg)
         loop = asyncio.get_running_loop()
         verb = _Verb(write, loop.create_future())
         self._waiting.append(verb)
         if self._pump is None:
-            self._pump = Step(self._write_all(self._lane, self._connection), loop=loop, context=contextvars.Context())
+            self._pump = Step(
+                self._write_all(self._lane, self._file.connection), loop=loop, context=contextvars.Context()
+            )
         return cast("T", await verb.answer)
 
     async def _write_all(self, lane: Lane, connection: sqlite3.Connection) -> None:
