@@ -18,7 +18,7 @@ from jobify._zones import aware_utc, seconds_of
 from jobify.exceptions import InvalidArgumentsError, InvalidScheduleError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_ENDS = ".delay(seconds), .at(moment), .every(interval) or .cron(expression)"
+_ENDS = ".delay(seconds), .at(moment), .every(interval), .cron(expression) or .recur(recurrence)"
 P = ParamSpec("P")
 C_co = TypeVar("C_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -144,7 +144,6 @@ class Schedule(Generic[R_co]):
         self._ended = True
         at, policy = aware_utc(moment, "at"), misfire_policy_of(misfire_policy)
         return self._order(at=at, job_id=job_id, replace=replace, misfire_policy=policy)
-
 
     def every(
         self, interval: float | timedelta | Every, *, job_id: str | None = None, replace: bool = False

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from jobify import ApplicationStateError, Jobify, StorageError
-from jobify.storage import MemoryStorage, SQLiteStorage, StoredJob
+from jobify.storage import MemoryStorage, SQLiteStorage
 from jobify_testing import VirtualClock, VirtualDeadlockError, VirtualLoop, VirtualOptions, crash, run
 from tests.projects import make
 from tests.projects import run as run_project
@@ -158,7 +158,7 @@ def test_nothing_is_told_of_the_dead(
 class Down(SQLiteStorage):
     """A storage that takes jobs, and then is down."""
 
-    async def finish(self, number: int, following: StoredJob | None) -> None:
+    async def finish(self, *_args: object, **_options: object) -> None:
         """Fail."""
         raise StorageError("down")
 

@@ -1,12 +1,12 @@
 """A storage in memory: jobs survive a stop of their app, not the end of the process."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from jobify.exceptions import DuplicateJobError, StorageError
-from jobify.storage._protocol import AMENDED, Host, RunQuery, StoredJob, StoredRun
+from jobify.storage._protocol import AMENDED, Host, Notice, RunQuery, StoredJob, StoredRun
 
 
 class _Rows:
@@ -31,6 +31,8 @@ class MemoryStorage:
 
     serialized = False
     immediate = True
+    shared = False
+    horizon = None
 
     def __init__(self) -> None:
         self._own = _Rows()
@@ -147,6 +149,18 @@ class MemoryStorage:
         rows = self._open_rows()
         kept = [run for run in rows.history if run.expires_at > now]
         rows.history = kept[max(len(kept) - most, 0) :]
+
+    def watch(self, listener: Callable[[Notice], None], /) -> None:
+        """Do nothing: there is nobody else."""
+
+    def is_mine(self, number: int, /) -> bool:
+        """Whether this process holds the claim of a job."""
+        return self._rows is not None and number in self._rows.claimed
+
+    async def find(self, job_id: str | None = None, /) -> Sequence[StoredJob]:
+        """Return the job of an id, or all, by number."""
+        rows = self._open_rows().by_number
+        return [replace(rows[number]) for number in sorted(rows) if job_id in (None, rows[number].id)]
 
     async def close(self) -> None:
         """Give up the ownership; harmless if repeated."""

@@ -1,11 +1,12 @@
 """What a storage is: the place where jobs live that must outlive the process. It schedules nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
+from jobify._clock import Clock
 from jobify._workers import Workers
 
 T = TypeVar("T")
@@ -133,8 +134,28 @@ AMENDED = ("trigger", "exec_at", "scheduled_for", "delay", "covered", "until", "
 """What `Storage.amend` writes."""
 
 
+class Notice(NamedTuple):
+    """What a storage that several processes share tells of what others have done.
+
+    It is a hint: what is true is in the storage. A notice may come twice, or late.
+
+    Attributes:
+        kind: "look" if there may be jobs to claim, and anything else may have happened; "ended" if a run of a job has;
+            "gone" if a job was cancelled or replaced.
+        number: of the job; 0 if the notice is not about one.
+    """
+
+    kind: Literal["look", "ended", "gone"]
+    number: int = 0
+
+
 class Host(Protocol):
     """What a storage may use of the world: a part of `jobify.Runtime`."""
+
+    @property
+    def clock(self) -> Clock:
+        """What time is."""
+        ...
 
     @property
     def workers(self) -> Workers:
@@ -168,8 +189,34 @@ class Storage(Protocol):
         """Whether the verbs never suspend, so that no cancellation can strike in one."""
         ...
 
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may use what is stored at the same time.
+
+        Only then are `watch`, `is_mine`, `find` and `horizon` of interest: what is added, and what is stored, may be
+        the business of another process.
+        """
+        ...
+
+    @property
+    def horizon(self) -> timedelta | None:
+        """How far ahead jobs are to be claimed, and how often at least; None for all at once."""
+        ...
+
+    def watch(self, listener: Callable[[Notice], None], /) -> None:
+        """Have a function called, on the event loop, with each notice from `open` to `close`."""
+        ...
+
+    def is_mine(self, number: int, /) -> bool:
+        """Whether this process holds the claim of a job."""
+        ...
+
+    async def find(self, job_id: str | None = None, /) -> Sequence[StoredJob]:
+        """Return the job of an id, or all, by number, without a claim."""
+        ...
+
     async def open(self, host: Host, /) -> None:
-        """Become the one owner of all that is stored."""
+        """Become an owner of what is stored: the only one, unless the storage is `shared`."""
         ...
 
     async def add(self, job: StoredJob, /, *, replace: bool, runs: Sequence[StoredRun] = ()) -> int:

@@ -21,7 +21,7 @@ from jobify._zones import seconds_of
 from jobify.exceptions import DuplicateJobError, StorageError
 from jobify.storage import _sqlite_history as history
 from jobify.storage import _sqlite_rows as rows
-from jobify.storage._protocol import Host, RunQuery, StoredJob, StoredRun
+from jobify.storage._protocol import Host, Notice, RunQuery, StoredJob, StoredRun
 
 T = TypeVar("T")
 
@@ -66,6 +66,8 @@ class SQLiteStorage:
 
     serialized = True
     immediate = False
+    shared = False
+    horizon = None
 
     def __init__(
         self,
@@ -244,6 +246,17 @@ class SQLiteStorage:
         """Forget a job."""
         await self._submit(partial(rows.delete, number=number, runs=runs))
         self._claimed.discard(number)
+
+    def watch(self, listener: Callable[[Notice], None], /) -> None:
+        """Do nothing: there is nobody else."""
+
+    def is_mine(self, number: int, /) -> bool:
+        """Whether this process holds the claim of a job."""
+        return number in self._claimed
+
+    async def find(self, job_id: str | None = None, /) -> Sequence[StoredJob]:
+        """Return the job of an id, or all, by number."""
+        return await self._submit(partial(rows.find, job_id=job_id))
 
     async def runs(self, query: RunQuery, /) -> Sequence[StoredRun]:
         """Return rows of the history, the latest first."""

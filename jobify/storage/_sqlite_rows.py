@@ -18,7 +18,8 @@ _MOVING = (
 _COLUMNS = (*_FIXED, *_MOVING)
 _LIST = ", ".join(_COLUMNS)
 _INSERT = f"INSERT OR IGNORE INTO jobify_jobs ({_LIST}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  # constants
-_SELECT = f"SELECT number, {_LIST} FROM jobify_jobs WHERE exec_at < ? ORDER BY number"  # noqa: S608  # constants
+_ALL = f"SELECT number, {_LIST} FROM jobify_jobs"  # noqa: S608  # constants
+_SELECT = f"{_ALL} WHERE exec_at < ? ORDER BY number"
 _UPDATE = f"UPDATE jobify_jobs SET {', '.join(f'{name} = ?' for name in _MOVING)} WHERE number = ?"  # noqa: S608  # constants
 _AMEND = f"UPDATE jobify_jobs SET {', '.join(f'{name} = ?' for name in AMENDED)} WHERE number = ?"  # noqa: S608  # constants
 _MARK_RUNNING = "UPDATE jobify_jobs SET running = 1, attempt = ?, started_at = ?, scheduled_for = ? WHERE number = ?"
@@ -64,6 +65,13 @@ def insert(connection: sqlite3.Connection, *, job: StoredJob, replace: bool, run
 def select(connection: sqlite3.Connection, *, before: datetime) -> list[StoredJob]:
     """Return the rows of the jobs that are due before a time."""
     return [_to_job(row) for row in connection.execute(_SELECT, (to_micros(before),))]
+
+
+def find(connection: sqlite3.Connection, *, job_id: str | None) -> list[StoredJob]:
+    """Return the row of an id, or all."""
+    if job_id is None:
+        return [_to_job(row) for row in connection.execute(f"{_ALL} ORDER BY number")]
+    return [_to_job(row) for row in connection.execute(f"{_ALL} WHERE id = ?", (job_id,))]
 
 
 def update(connection: sqlite3.Connection, *, jobs: Sequence[StoredJob], runs: Sequence[StoredRun] = ()) -> None:
