@@ -173,6 +173,35 @@ class StorageContract(HistoryContract):
         assert await self.reopened(storage) == []
         await storage.close()
 
+    async def test_a_removal_says_whether_there_was_anything(self) -> None:
+        """Of a job that is gone there is nothing to remove; one that runs can be left alone."""
+        storage = await self.opened()
+        number = await storage.add(self.make_job(storage), replace=False)
+        await storage.start(number, attempt=1, started_at=NOON, scheduled_for=NOON)
+        assert not await storage.remove(number, idle_only=True, runs=[self.make_run(storage)])
+        assert list(await storage.runs(RunQuery())) == []
+        assert len(await storage.find()) == 1
+        assert await storage.remove(number)
+        assert not await storage.remove(number)
+        assert not await storage.remove(number, idle_only=True)
+        idle = await storage.add(self.make_job(storage), replace=False)
+        assert await storage.remove(idle, idle_only=True)
+        await storage.close()
+
+    async def test_jobs_are_found_without_a_claim(self) -> None:
+        """`find` shows a job by its id, or all, whoever has claimed them."""
+        storage = await self.opened()
+        numbers = [await storage.add(self.make_job(storage, job_id), replace=False) for job_id in ("a", "b")]
+        assert [job.number for job in await storage.find()] == numbers
+        assert [job.number for job in await storage.find("b")] == numbers[1:]
+        assert list(await storage.find("c")) == []
+        assert all(storage.is_mine(number) for number in numbers)
+        await storage.close()
+        await storage.open(self.make_host())
+        assert [job.id for job in await storage.find()] == ["a", "b"]
+        assert len(await storage.claim(FOREVER)) == 2
+        await storage.close()
+
     async def test_a_claim_returns_each_job_once_and_in_order(self) -> None:
         """`claim` returns what is due before a time, by number, and nothing twice for one owner."""
         storage = await self.opened()
@@ -259,6 +288,7 @@ class StorageContract(HistoryContract):
                 storage.remove(1),
                 storage.release([]),
                 storage.runs(RunQuery()),
+                storage.find(),
                 storage.prune(NOON, most=1),
             ):
                 try:

@@ -130,14 +130,18 @@ class MemoryStorage:
             if job.number in rows.by_number:
                 rows.by_number[job.number] = replace(job)
 
-    async def remove(self, number: int, /, *, runs: Sequence[StoredRun] = ()) -> None:
-        """Forget a job."""
+    async def remove(self, number: int, /, *, runs: Sequence[StoredRun] = (), idle_only: bool = False) -> bool:
+        """Forget a job; return whether it was there."""
         rows = self._open_rows()
+        job = rows.by_number.get(number)
+        if idle_only and job is not None and job.running:
+            return False
         rows.remember(runs)
-        job = rows.by_number.pop(number, None)
         rows.claimed.discard(number)
-        if job is not None:
-            del rows.number_of[job.id]
+        if job is None:
+            return False
+        del rows.by_number[number], rows.number_of[job.id]
+        return True
 
     async def runs(self, query: RunQuery, /) -> Sequence[StoredRun]:
         """Return rows of the history, the latest first."""

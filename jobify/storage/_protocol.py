@@ -277,8 +277,12 @@ class Storage(Protocol):
         """Put back what was claimed and will not be finished by this owner."""
         ...
 
-    async def remove(self, number: int, /, *, runs: Sequence[StoredRun] = ()) -> None:
-        """Forget a job. Nothing happens if it is gone."""
+    async def remove(self, number: int, /, *, runs: Sequence[StoredRun] = (), idle_only: bool = False) -> bool:
+        """Forget a job. Nothing happens if it is gone, or with `idle_only` if an attempt is in progress.
+
+        Returns:
+            Whether it was there, and is not any more.
+        """
         ...
 
     async def runs(self, query: RunQuery, /) -> Sequence[StoredRun]:

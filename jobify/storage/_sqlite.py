@@ -242,10 +242,12 @@ class SQLiteStorage:
         """Put back what was claimed and will not be finished by this owner."""
         await self._submit(partial(rows.update, jobs=jobs, runs=runs))
 
-    async def remove(self, number: int, /, *, runs: Sequence[StoredRun] = ()) -> None:
-        """Forget a job."""
-        await self._submit(partial(rows.delete, number=number, runs=runs))
-        self._claimed.discard(number)
+    async def remove(self, number: int, /, *, runs: Sequence[StoredRun] = (), idle_only: bool = False) -> bool:
+        """Forget a job; return whether it was there."""
+        removed = await self._submit(partial(rows.delete, number=number, runs=runs, idle_only=idle_only))
+        if removed or not idle_only:
+            self._claimed.discard(number)
+        return removed
 
     def watch(self, listener: Callable[[Notice], None], /) -> None:
         """Do nothing: there is nobody else."""

@@ -103,10 +103,13 @@ def mark_running(  # the columns of one statement
     return True
 
 
-def delete(connection: sqlite3.Connection, *, number: int, runs: Sequence[StoredRun]) -> None:
-    """Remove a row."""
-    remember(connection, runs)
-    connection.execute("DELETE FROM jobify_jobs WHERE number = ?", (number,))
+def delete(connection: sqlite3.Connection, *, number: int, runs: Sequence[StoredRun], idle_only: bool) -> bool:
+    """Remove a row; return whether it was there, and if `idle_only`, whether no attempt was in progress."""
+    idle = " AND NOT running" if idle_only else ""
+    removed = connection.execute(f"DELETE FROM jobify_jobs WHERE number = ?{idle}", (number,)).rowcount > 0  # noqa: S608  # constants
+    if removed or not idle_only:
+        remember(connection, runs)
+    return removed
 
 
 def _values(job: StoredJob, names: Sequence[str]) -> list[Any]:
