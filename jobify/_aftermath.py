@@ -11,8 +11,8 @@ from jobify._clock import Clock
 from jobify._entry import Due, Entry, Next, due_in
 from jobify._executor import Outcome
 from jobify._log import logger
-from jobify._misfire import Decision, judge_missed, judge_overlap
-from jobify._nominal import Nominal, Times
+from jobify._misfire import Decision, judge_missed, judge_overlap, waiting
+from jobify._nominal import Nominal, Passed, Times
 from jobify._records import due_of, make_up, times_now
 from jobify._run import JobStatus, Run
 from jobify._triggers import Trigger
@@ -78,8 +78,8 @@ def after_run(
     assert times is not None  # noqa: S101  # the job recurs
     reached = entry.reached
     if entry.until is not None:
-        time = times.after(reached)
-        if time is not None and time.nanoseconds <= entry.until.nanoseconds:
+        time = times.after(reached, within=entry.until)
+        if time is not None:
             return make_up(time, trigger, entry.until), None
     overlap = judge_overlap(trigger.overlap, reached, times)
     if overlap is not None and overlap.run is not None:
@@ -100,6 +100,21 @@ def coming(entry: Entry, trigger: Trigger, reached: Nominal, times: Times, rando
             return Next(time, due)
     logger.info("job %r is over, for it has no further time", entry.id)
     return None
+
+
+def passed_until_now(entry: Entry, clock: Clock, tz: tzinfo) -> tuple[Passed, ...]:
+    """Return the times of a recurring job that waits, that have passed and have no run; none if it is not yet due."""
+    times = times_now(entry, clock, tz)
+    if times is None or lateness(entry, clock) < 0:
+        return ()
+    return waiting(entry.here, entry.reached, times)
+
+
+def lateness(entry: Entry, clock: Clock) -> float:
+    """Return how many seconds ago a job was due; negative if it is still to be."""
+    if entry.wall:
+        return (clock.now() - entry.exec_at).total_seconds()
+    return clock.monotonic() - entry.due / 1_000_000_000
 
 
 def missed(entry: Entry, late: float, clock: Clock, tz: tzinfo, *, here: Nominal | None = None) -> Decision | None:

@@ -128,9 +128,9 @@ class Jobify(Questions):
         number = self._start_number
         try:
             runtime.app_started(self)
-            scheduler = Scheduler(self._settings, runtime, clock, self._storage, self._stream, Control)
+            scheduler = Scheduler(self._settings, runtime, clock, self._storage, self._stream, self._specs, Control)
             await scheduler.keeper.ask(self._storage.open, runtime)
-            await recover(scheduler, self._specs, is_wanted=lambda: number == self._start_number)
+            await recover(scheduler, is_wanted=lambda: number == self._start_number)
         except BaseException:
             if number == self._start_number:
                 await asyncio.shield(self._close(runtime, number))

@@ -62,14 +62,14 @@ class Chronicle:
         """Return the row of a run that a crash has cut short."""
         return self._row(entry, RunStatus.INTERRUPTED, reason="crash")
 
-    def skipped(self, entry: Entry, passed: Passed | None, reason: str) -> list[StoredRun]:
-        """Return the row of times at which no run happened; none if there are none."""
-        if passed is None:
-            return []
-        rows = self._row(entry, RunStatus.SKIPPED, reason=reason)
-        for row in rows:
-            row.scheduled_for, row.last, row.count = passed.first.moment, passed.last.moment, passed.count
-            row.started_at, row.attempts = None, 0
+    def skipped(self, entry: Entry, passed: tuple[Passed, ...], reason: str) -> list[StoredRun]:
+        """Return the rows of times at which no run happened; none if there are none."""
+        rows: list[StoredRun] = []
+        for stretch in passed:
+            for row in self._row(entry, RunStatus.SKIPPED, reason=reason):
+                row.scheduled_for, row.last, row.count = stretch.first.moment, stretch.last.moment, stretch.count
+                row.started_at, row.attempts = None, 0
+                rows.append(row)
         return rows
 
     def _row(

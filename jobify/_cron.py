@@ -89,16 +89,19 @@ class Cron(Recurrence):
         return self._but(drawn_for=job_id)
 
     def _first_after(self, moment: datetime, tz: tzinfo, /) -> datetime | None:
+        return first_instant_after(self._times(), moment, self.tz or tz, self.dst)
+
+    def _times(self) -> "_Times":
         if self.drawn_for is None and has_hash(self.expression):
             msg = (
                 f"cannot tell the times of the cron expression {self.expression!r}: its H is drawn by the id of the "
                 "job; ask cron.bound_to(job_id)"
             )
             raise InvalidScheduleError(msg)
-        return first_instant_after(_times(self.expression, self.drawn_for or ""), moment, self.tz or tz, self.dst)
+        return _times(self.expression, self.drawn_for or "")
 
     def _count(self, after: datetime, until: datetime, tz: tzinfo, /) -> int:
-        return count_instants(_times(self.expression, self.drawn_for or ""), after, until, self.tz or tz, self.dst)
+        return count_instants(self._times(), after, until, self.tz or tz, self.dst)
 
     def _zone(self, tz: tzinfo) -> tzinfo:
         return self.tz or tz

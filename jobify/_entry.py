@@ -131,6 +131,8 @@ class Entry(JobState):
         run_task: what carries an attempt, from its slot to its end.
         given_up: why the job has no future beyond the run in progress: "cancelled", "replaced".
         cut: whether the attempt was cancelled by a stop of the app.
+        elsewhere: whether another process holds the job, and this one only follows what becomes of it.
+        seen: the number of the last run of it that this process knows, if it is followed.
     """
 
     __slots__ = (
@@ -141,6 +143,7 @@ class Entry(JobState):
         "declaration",
         "delay",
         "due",
+        "elsewhere",
         "given_up",
         "here",
         "interruptions",
@@ -153,6 +156,7 @@ class Entry(JobState):
         "place",
         "row",
         "run_task",
+        "seen",
         "spec",
         "started_at",
         "trigger",
@@ -192,6 +196,8 @@ class Entry(JobState):
         self.run_task: asyncio.Task[None] | None = None
         self.given_up: str | None = None
         self.cut = False
+        self.elsewhere = False
+        self.seen = 0
 
     @property
     def scheduled_for(self) -> datetime:
@@ -246,12 +252,18 @@ class Entry(JobState):
         """Be due then, and not before."""
         self.exec_at, self.due, self.wall, self.delay = due
 
+    def run_again(self) -> None:
+        """Have a run, whose first attempt was cut short, begin anew however late that is."""
+        if self.until is None:
+            self.until = self.here
+
     def go_to(self, step: "Next") -> None:
         """Wait for the time of another run."""
         self.here = step.time
         self.until = step.until
         self.judged = step.judged
-        self.covered = None
+        if self.covered is not None and self.covered.nanoseconds <= step.time.nanoseconds:
+            self.covered = None
         self.overtaken = False
         self.wait_until(step.due)
 

@@ -1,29 +1,34 @@
 """What becomes of a run that a crash of the process has cut short: it runs again, or it does not."""
 
 from jobify._aftermath import coming, missed
+from jobify._catching_up import catch_up
 from jobify._entry import Entry
+from jobify._misfire import Decision
 from jobify._policies import OnCrash
 from jobify._records import make_up, times_now
 from jobify._scheduler import Scheduler
-from jobify.storage import StoredRun
 
 
-def after_crash(scheduler: Scheduler, entry: Entry) -> list[StoredRun]:
-    """Let a restored job go on behind an attempt that was cut short; return what the history is to know of it.
+def after_crash(scheduler: Scheduler, entry: Entry) -> Decision | None:
+    """Let a restored job go on behind an attempt that was cut short.
 
     The attempt does not count, the crash does. A job that is over by that is given up.
+
+    Returns:
+        What was decided about times that passed since, if anything.
     """
-    runs = scheduler.chronicle.interrupted(entry)
+    entry.unwritten += scheduler.chronicle.interrupted(entry)
     entry.interruptions += 1
     entry.attempt = max(entry.attempt - 1, 0)
+    most = scheduler.settings.max_interruptions
+    if entry.held is None and most is not None and entry.interruptions >= most:
+        entry.held = f"a crash has cut its run short {entry.interruptions} times"
+    if _is_skipped(entry):
+        return _skip(scheduler, entry)
     if not entry.attempt:
         entry.started_at = None
-    most = scheduler.settings.max_interruptions
-    if most is not None and entry.interruptions >= most:
-        entry.held = f"a crash has cut its run short {entry.interruptions} times"
-    elif _is_skipped(entry):
-        runs += _skip(scheduler, entry)
-    return runs
+        entry.run_again()
+    return catch_up(scheduler, entry)
 
 
 def _is_skipped(entry: Entry) -> bool:
@@ -33,7 +38,7 @@ def _is_skipped(entry: Entry) -> bool:
     return (entry.spec.on_crash or default) is OnCrash.SKIP
 
 
-def _skip(scheduler: Scheduler, entry: Entry) -> list[StoredRun]:
+def _skip(scheduler: Scheduler, entry: Entry) -> Decision | None:
     """Let a job go to its next time, without another attempt for the one that was cut short."""
     clock, tz, trigger = scheduler.clock, scheduler.settings.tz, entry.trigger
     entry.attempt, entry.started_at = 0, None
@@ -41,21 +46,18 @@ def _skip(scheduler: Scheduler, entry: Entry) -> list[StoredRun]:
     times = times_now(entry, clock, tz)
     if trigger is None or times is None or (trigger.max_runs is not None and entry.runs >= trigger.max_runs):
         entry.given_up = "interrupted"
-        return []
-    passed = times.passed(entry.reached)
+        return None
     decision, following = None, None
-    if passed is not None:
+    if entry.until is not None and (time := times.after(entry.reached, within=entry.until)) is not None:
+        following = make_up(time, trigger, entry.until)
+    elif (passed := times.passed(entry.reached)) is not None:
         decision = missed(entry, times.age(passed.first), clock, tz, here=passed.first)
         run = passed.first if decision is None else decision.run
         if run is not None:
             following = make_up(run, trigger, decision.until if decision is not None else None)
     following = following or coming(entry, trigger, entry.reached, times, scheduler.random, tz)
-    runs: list[StoredRun] = []
-    if decision is not None:
-        runs = scheduler.chronicle.skipped(entry, decision.skipped, decision.reason)
-        scheduler.ledger.skip(entry, decision.skipped, reason=decision.reason)
     if following is None:
         entry.given_up = "interrupted"
     else:
         entry.go_to(following)
-    return runs
+    return decision

@@ -69,6 +69,10 @@ class Keeper:
         task.add_done_callback(let_go, context=self._context)
         return task
 
+    def is_busy(self, about: Hashable) -> bool:
+        """Whether a step is in progress about this."""
+        return about in self._busy
+
     async def others(self, *abouts: Hashable) -> None:
         """Return when no step is in progress that was begun about any of these: an id, or a job at its end.
 

@@ -73,13 +73,14 @@ class Ledger:
             )
         )
 
-    def skip(self, entry: Entry, passed: Passed | None, *, reason: str) -> None:
+    def skip(self, entry: Entry, passed: tuple[Passed, ...], *, reason: str) -> None:
         """Tell that no run happens at some times; nothing if there are none."""
-        if passed is None or not self.stream.heard:
+        if not passed or not self.stream.heard:
             return
         now, elapsed = self._clock.now(), self._clock.monotonic()
-        first, last = passed.first.moment, passed.last.moment
-        self.stream.emit(Skipped(entry.id, entry.task, now, elapsed, first, last, passed.count, reason))
+        for stretch in passed:
+            first, last = stretch.first.moment, stretch.last.moment
+            self.stream.emit(Skipped(entry.id, entry.task, now, elapsed, first, last, stretch.count, reason))
 
     def moved(self, entry: Entry, *, reason: str) -> None:
         """Tell that a job is due at another time, or whether it is due at all, without a change of its status."""

@@ -13,13 +13,23 @@ class Decision(NamedTuple):
         run: the one that the next run is meant for; None if none of them is made up for.
         skipped: those for which there will be no run.
         reason: why: "missed", "overlap", or "dropped" because they were too many.
-        until: the last of those for which a run each follows, None if one run is all.
+        until: the last of those for which a run each follows; None if one run is all.
     """
 
     run: Nominal | None
-    skipped: Passed | None
+    skipped: tuple[Passed, ...]
     reason: str
     until: Nominal | None = None
+
+
+def waiting(here: Nominal, reached: Nominal, times: Times) -> tuple[Passed, ...]:
+    """Return the times that have passed and wait for a run: `here`, and all behind the last that has one."""
+    later = times.passed(reached)
+    if later is None:
+        return (Passed(here, here, 1),)
+    if here == reached:
+        return (Passed(here, later.last, later.count + 1),)
+    return Passed(here, here, 1), later  # those in between had jobs of their own
 
 
 def judge_missed(
@@ -37,18 +47,20 @@ def judge_missed(
     Returns:
         None if it is just late, and starts all the same.
     """
-    passed = times.passed(reached) if times is not None else None
-    missed = Passed(here, here, 1)
-    if times is not None and passed is not None:
-        missed = Passed(here, passed.last, passed.count + 1)
-        late = times.age(passed.last)
+    if times is None:
+        missed: tuple[Passed, ...] = (Passed(here, here, 1),)
+    else:
+        missed = waiting(here, reached, times)
+    last = missed[-1].last
+    if times is not None and last != here:
+        late = times.age(last)
     if policy.seconds is not None and late > policy.seconds:
         return Decision(None, missed, "missed")
-    if times is None or passed is None:
+    if times is None or last == here:
         return None
     if policy.name == MisfirePolicy.ALL.name:
         return _one_by_one(missed, policy.most, times)
-    return Decision(passed.last, times.before_last(missed, 1), "missed")
+    return Decision(last, _but_last(missed, 1, times), "missed")
 
 
 def judge_overlap(overlap: Overlap, here: Nominal, times: Times) -> Decision | None:
@@ -57,14 +69,22 @@ def judge_overlap(overlap: Overlap, here: Nominal, times: Times) -> Decision | N
     if passed is None:
         return None
     if overlap is Overlap.BUFFER_ALL:
-        return _one_by_one(passed, MOST, times)
+        return _one_by_one((passed,), MOST, times)
     if overlap in (Overlap.BUFFER_ONE, Overlap.CANCEL_OTHER):
-        return Decision(passed.last, times.before_last(passed, 1) if passed.count > 1 else None, "overlap")
-    return Decision(None, passed, "overlap")
+        return Decision(passed.last, _but_last((passed,), 1, times), "overlap")
+    return Decision(None, (passed,), "overlap")
 
 
-def _one_by_one(passed: Passed, most: int, times: Times) -> Decision:
-    dropped = None
-    if passed.count > most:
-        dropped, passed = times.before_last(passed, most), times.last(passed, most)
-    return Decision(passed.first, dropped, "dropped", passed.last)
+def _one_by_one(passed: tuple[Passed, ...], most: int, times: Times) -> Decision:
+    until = passed[-1].last
+    if sum(stretch.count for stretch in passed) <= most:
+        return Decision(passed[0].first, (), "dropped", until)
+    tail = passed[-1]
+    first = times.last(tail, most).first if tail.count > most else tail.first
+    return Decision(first, _but_last(passed, most, times), "dropped", until)
+
+
+def _but_last(passed: tuple[Passed, ...], most: int, times: Times) -> tuple[Passed, ...]:
+    """Return all but the last `most` times, which are all of the last stretch, or some of it."""
+    *others, tail = passed
+    return (*others, times.before_last(tail, most)) if tail.count > most else tuple(others)

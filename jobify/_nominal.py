@@ -48,8 +48,8 @@ class Times(ABC):
     """The times of one recurrence, seen from now."""
 
     @abstractmethod
-    def after(self, time: Nominal, /) -> Nominal | None:
-        """Return the first time strictly after another; None if there is none."""
+    def after(self, time: Nominal, /, *, within: Nominal | None = None) -> Nominal | None:
+        """Return the first time strictly after another; None if there is none, or none up to `within`."""
 
     @abstractmethod
     def coming(self, time: Nominal, /) -> Nominal | None:
@@ -90,8 +90,9 @@ class _WallTimes(Times):
         self._tz = tz
         self._now = now
 
-    def after(self, time: Nominal, /) -> Nominal | None:
-        return self._after(time.moment)
+    def after(self, time: Nominal, /, *, within: Nominal | None = None) -> Nominal | None:
+        found = self._after(time.moment)
+        return found if found is None or within is None or found.moment <= within.moment else None
 
     def coming(self, time: Nominal, /) -> Nominal | None:
         return self._after(max(time.moment, self._now))
@@ -137,7 +138,7 @@ class _WallTimes(Times):
 
 class _Intervals(Times):
     def __init__(self, trigger: Every, now: datetime, monotonic: int) -> None:
-        self._interval = round(trigger.seconds * 1e9)
+        self._interval = trigger.interval // _TICK * 1000
         self._end = trigger.end_date
         self._now = now
         self._monotonic = monotonic
@@ -152,8 +153,14 @@ class _Intervals(Times):
             return None
         return time if self._end is None or time.moment <= self._end else None
 
-    def after(self, time: Nominal, /) -> Nominal | None:
-        return self._unless_over(time.nanoseconds + self._interval)
+    def after(self, time: Nominal, /, *, within: Nominal | None = None) -> Nominal | None:
+        nanoseconds = time.nanoseconds + self._interval
+        if within is None:
+            return self._unless_over(nanoseconds)
+        if nanoseconds > within.nanoseconds:
+            return None
+        # What the wall clock showed when these times passed does not change when it is stepped.
+        return Nominal(time.moment + timedelta(microseconds=self._interval // 1000), nanoseconds)
 
     def coming(self, time: Nominal, /) -> Nominal | None:
         intervals = max((self._monotonic - time.nanoseconds) // self._interval, 0) + 1

@@ -77,7 +77,8 @@ class MisfirePolicy:
     def __repr__(self) -> str:
         if self.name == "grace":
             return f"MisfirePolicy.GRACE({self.seconds:g})"
-        return f"MisfirePolicy.{self.name.upper()}{f'.up_to({self.most})' if self.most not in (1, MOST) else ''}"
+        bound = f".up_to({self.most})" if self.name == "all" and self.most != MOST else ""
+        return f"MisfirePolicy.{self.name.upper()}{bound}"
 
 
 MisfirePolicy.ONCE = MisfirePolicy("once")

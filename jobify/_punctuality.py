@@ -1,6 +1,6 @@
 """Whether a job starts on time, and what becomes of its times that have passed if it does not."""
 
-from jobify._aftermath import missed
+from jobify._aftermath import lateness, missed
 from jobify._chronicle import Chronicle
 from jobify._clock import Clock
 from jobify._ending import Ending
@@ -33,7 +33,7 @@ class Punctuality:
         if entry.judged or entry.attempt or (entry.trigger is None and entry.misfire_policy.seconds is None):
             entry.judged = False
             return True
-        late = self._lateness(entry)
+        late = lateness(entry, self._clock)
         if late <= _PROMPT or (decision := missed(entry, late, self._clock, self._tz)) is None:
             return True
         if decision.run is None:
@@ -42,11 +42,6 @@ class Punctuality:
             return False
         self._stand_in(entry, decision)
         return True
-
-    def _lateness(self, entry: Entry) -> float:
-        if entry.wall:
-            return (self._clock.now() - entry.exec_at).total_seconds()
-        return self._clock.monotonic() - entry.due / 1_000_000_000
 
     def _stand_in(self, entry: Entry, decision: Decision) -> None:
         """Let the next run stand for times that have passed."""

@@ -66,6 +66,8 @@ class Questions(TaskRegistry):
     ) -> list[Job[Any]]:
         """Return the jobs that are not finished, in the order in which they were scheduled.
 
+        Behind them, those that other processes hold, if the storage is shared.
+
         Args:
             task: only those of this task, or of the task of this name.
             status: only those that have it.
@@ -73,8 +75,15 @@ class Questions(TaskRegistry):
         Raises:
             ApplicationStateError: the app does not run.
         """
-        self._running("list the jobs")
-        return self._select(task.name if isinstance(task, Task) else task, status)
+        scheduler = self._running("list the jobs")
+        name = task.name if isinstance(task, Task) else task
+        found = self._select(name, status)
+        if scheduler.storage.shared:
+            others = await scheduler.elsewhere()
+            found += [
+                job_of(entry) for entry in others if name in (None, entry.task) and status in (None, entry.status)
+            ]
+        return found
 
     async def wait_all(self, *, timeout: float | timedelta | None = None) -> None:  # noqa: ASYNC109  # on our own clock
         """Return when no one-time job is left, those counted that are scheduled meanwhile.

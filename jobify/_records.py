@@ -44,15 +44,15 @@ def new_entry(order: Order, job_id: str, *, owner: Owner, clock: Clock, random: 
     return entry
 
 
-def first_of(trigger: Trigger, clock: Clock, random: Random, tz: tzinfo) -> Next:
-    """Return the first time of a recurrence that begins now.
+def first_of(trigger: Trigger, clock: Clock, random: Random, tz: tzinfo, *, behind: datetime | None = None) -> Next:
+    """Return the first time of a recurrence that begins now; `behind` a time, if it follows the wall clock.
 
     Raises:
         OverflowError: it is not in the years that a calendar knows.
         InvalidScheduleError: there is none.
     """
     now = clock.now()
-    moment = trigger.next_after(now, tz)
+    moment = trigger.next_after(now if behind is None or isinstance(trigger, Every) else max(now, behind), tz)
     if isinstance(trigger, Every):
         due = due_in((moment - now).total_seconds(), clock)._replace(exec_at=moment)
     else:
@@ -166,8 +166,10 @@ def row_after_run(entry: Entry, step: Next, *, runs: int, failures: int) -> Stor
     )
 
 
-def from_row(row: StoredJob, spec: TaskSpec | None, *, owner: Owner, clock: Clock, tz: tzinfo) -> Entry:
-    """Make the entry of a job that was stored by an earlier start of the app.
+def from_row(  # what an entry is made of
+    row: StoredJob, spec: TaskSpec | None, *, owner: Owner, clock: Clock, tz: tzinfo, known: Entry | None = None
+) -> Entry:
+    """Make the entry of a job that was stored by an earlier start of the app, or renew one that is `known`.
 
     The arguments stay as they are: whoever starts the job unpacks them.
 
@@ -175,7 +177,9 @@ def from_row(row: StoredJob, spec: TaskSpec | None, *, owner: Owner, clock: Cloc
         InvalidScheduleError: the recurrence cannot be read.
     """
     trigger = trigger_from_text(row.trigger).bound_to(row.parent or row.id) if row.trigger is not None else None
-    entry = Entry(row.id, row.task, owner=owner, tz=tz, exec_at=row.exec_at, trigger=trigger)
+    entry = known or Entry(row.id, row.task, owner=owner, tz=tz, exec_at=row.exec_at, trigger=trigger)
+    entry.follow(trigger)
+    entry.elsewhere, entry.status = False, None
     entry.spec = spec
     entry.row = row.number
     entry.arguments = row.arguments
@@ -190,7 +194,7 @@ def from_row(row: StoredJob, spec: TaskSpec | None, *, owner: Owner, clock: Cloc
     entry.started_at = row.started_at
     if row.misfire_policy is not None:
         entry.misfire_policy = misfire_policy_of(row.misfire_policy)
-    entry.wait_until(_resumed(row, clock))
+    entry.wait_until(_resumed(row, clock, wall=row.delay is None and not isinstance(trigger, Every)))
     entry.here = _on_axis(entry, row.scheduled_for, row)
     if row.covered is not None:
         entry.covered = _on_axis(entry, row.covered, row)
@@ -207,10 +211,12 @@ def _on_axis(entry: Entry, moment: datetime, row: StoredJob) -> Nominal:
     return Nominal(entry.exec_at - distance * _MICROSECOND, entry.due - distance * 1000)
 
 
-def _resumed(row: StoredJob, clock: Clock) -> Due:
+def _resumed(row: StoredJob, clock: Clock, *, wall: bool) -> Due:
     """Return when a stored job is due; what was a duration goes on as one, and never gets longer."""
-    if row.delay is None:
+    if wall:
         return due_at(row.exec_at)
     remaining = (row.exec_at - clock.now()).total_seconds()
+    if row.delay is None:  # it was rescheduled from the wall clock to an interval, while a run was in progress
+        return due_in(remaining, clock)
     due = due_in(min(remaining, row.delay), clock)  # what is overdue stays so: the earliest is to start first
     return due._replace(exec_at=row.exec_at if remaining <= row.delay else due.exec_at, delay=row.delay)

@@ -1,6 +1,7 @@
 """Recurrences as such: the question that all of them answer, intervals, and unions. Pure."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -223,8 +224,19 @@ class AnyOf(Recurrence):
         return self._but(triggers=tuple(trigger.bound_to(job_id) for trigger in self.triggers))
 
     def _first_after(self, moment: datetime, tz: tzinfo, /) -> datetime | None:
-        times = [trigger._next(moment, tz) for trigger in self.triggers]  # noqa: SLF001  # of its own kind
-        return min((time for time in times if time is not None), default=None)
+        return _next_of(self.triggers, moment, tz)
+
+    def _count(self, after: datetime, until: datetime, tz: tzinfo, /) -> int:
+        """Count the times of the densest member, and find those of the others one by one."""
+        counted = [(trigger.count(after=after, until=until, tz=tz), trigger) for trigger in self.triggers]
+        counted.sort(key=lambda pair: pair[0], reverse=True)
+        total, densest = counted[0]
+        others = [trigger for count, trigger in counted[1:] if count]
+        moment = _next_of(others, after, tz) if others else None
+        while moment is not None and moment <= until:
+            total += densest._next(moment - _TICK, tz) != moment  # noqa: SLF001  # of its own kind
+            moment = _next_of(others, moment, tz)
+        return total
 
     def _zone(self, tz: tzinfo) -> tzinfo:
         zones = {trigger._zone(tz) for trigger in self.triggers}  # noqa: SLF001  # of its own kind
@@ -232,6 +244,11 @@ class AnyOf(Recurrence):
 
     def __str__(self) -> str:
         return f"union of {', '.join(map(str, self.triggers))}"
+
+
+def _next_of(triggers: Sequence[Recurrence], moment: datetime, tz: tzinfo) -> datetime | None:
+    times = [trigger._next(moment, tz) for trigger in triggers]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return min((time for time in times if time is not None), default=None)
 
 
 def _check_member(trigger: Recurrence) -> None:

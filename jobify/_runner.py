@@ -88,8 +88,11 @@ class Runner:
     def stand_up(self, entry: Entry) -> None:
         """Take back what `stand_down` did."""
         entry.given_up = None
-        if entry.run_task is None and entry.status is JobStatus.SCHEDULED and entry.left is None:
+        waits = entry.run_task is None and entry.status is JobStatus.SCHEDULED and entry.left is None
+        if waits and not self._keeper.is_busy(entry):  # else it waits again when that is done
             self.wait(entry)
+        if entry.attempt:
+            self.watch(entry)
 
     # From its time to the end of an attempt
 
@@ -178,8 +181,7 @@ class Runner:
         entry.started_at = started_at
         self._ledger.move(entry, JobStatus.RUNNING)
         task.let_pass()
-        if entry.trigger is not None and entry.trigger.overlap in _WATCHED:
-            self._watch(entry)
+        self.watch(entry)
         return True
 
     async def _write_start(self, entry: Entry, task: RunTask, started_at: datetime) -> None:
@@ -198,11 +200,18 @@ class Runner:
 
     # Times that come while a run is in progress, or in its backoff
 
-    def _watch(self, entry: Entry) -> None:
-        """Have the next time of a job told while its run is in progress."""
+    def watch(self, entry: Entry) -> None:
+        """Have the next time of a job told while its run is in progress, if its overlap policy wants to know."""
+        trigger = entry.trigger
+        if trigger is None or trigger.overlap not in _WATCHED or entry.watch is not None or entry.given_up:
+            return
+        if entry.until is not None and entry.reached.nanoseconds < entry.until.nanoseconds:
+            return  # runs that make up for times are made one after the other
         times = times_now(entry, self._clock, self._settings.tz)
-        following = times.after(entry.reached) if times is not None else None
-        if entry.watch is None and following is not None:
+        if times is None:
+            return
+        following = times.coming(entry.reached) if entry.kept_back else times.after(entry.reached)
+        if following is not None:
             entry.watch = Watch(entry, following.nanoseconds)
             self._agenda.add(entry.watch)
 
@@ -215,20 +224,22 @@ class Runner:
     def _overlap(self, entry: Entry) -> None:
         """A time has come, and the run of an earlier one is not over."""
         entry.watch = None
-        if entry.trigger is None or entry.given_up or entry.kept_back or not entry.attempt or self._closed:
+        if entry.trigger is None or entry.given_up or entry.left or not entry.attempt or self._closed:
+            return
+        if entry.kept_back:
+            self.watch(entry)
             return
         if entry.run_task is None and entry.status is JobStatus.RUNNING:
             return  # its end is being written: what has passed is seen there
         if entry.trigger.overlap is Overlap.ALLOW:
             self._spawn(entry)
-            self._watch(entry)
+            self.watch(entry)
         elif isinstance(entry.run_task, RunTask) and entry.status is JobStatus.RUNNING:
             entry.overtaken = True
             entry.run_task.cancel()
         elif entry.run_task is None and self.step_aside(entry):
             entry.overtaken = True
             self._lines.join(to_nanoseconds(self._clock.monotonic()), entry)
-        # Else its attempt is about to begin, and will watch.
 
     def _leave(self, task: RunTask) -> None:
         """Give back the slot of an attempt, and the job too if its attempt was cut short."""
@@ -257,6 +268,7 @@ class Runner:
             entry.attempt -= 1
         if not entry.attempt:
             entry.started_at = None
+            entry.run_again()
         if not entry.cut:
             logger.warning(why)
 

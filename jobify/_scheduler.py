@@ -4,29 +4,29 @@ What happens when the time has come is in `_runner`; what is due when, in `_agen
 """
 
 import asyncio
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from jobify._aftermath import missed
+from jobify._beside import Beside
 from jobify._chronicle import Chronicle
 from jobify._clock import Clock
 from jobify._entry import Entry, Order
 from jobify._job import Job, job_of
 from jobify._keeper import Keeper
 from jobify._ledger import Ledger
-from jobify._log import logger
-from jobify._nominal import Nominal
-from jobify._records import new_entry, times_now, to_row
+from jobify._records import from_row, new_entry, to_row
 from jobify._run import JobStatus
 from jobify._runner import Runner
 from jobify._runtime import Runtime
 from jobify._settings import Settings
+from jobify._shared import Shared
+from jobify._spec import TaskSpec
 from jobify._state import Owner
 from jobify._stream import Stream
 from jobify._zones import zone_name
-from jobify.exceptions import ApplicationStateError, DuplicateJobError, InvalidScheduleError, JobifyError, StorageError
-from jobify.storage import Storage, StoredJob, StoredRun
+from jobify.exceptions import ApplicationStateError, DuplicateJobError, InvalidScheduleError
+from jobify.storage import Storage, StoredJob
 
 HARD_LIMIT = 5.0
 """Seconds that a job which was cancelled by a stop may take to end."""
@@ -42,15 +42,18 @@ class Scheduler:
         clock: Clock,
         storage: Storage,
         stream: Stream,
+        specs: Mapping[str, TaskSpec],
         control: Callable[["Scheduler"], Owner],
     ) -> None:
         self.settings = settings
+        self.specs = specs
         self.clock = clock
         self.storage = storage
         self.keeper = Keeper(storage, clock)
         self.ledger = Ledger(clock, stream, runtime.place)
         self.chronicle = Chronicle(settings, clock, runtime.process, serialized=storage.serialized)
-        self.runner = Runner(settings, runtime, clock, self.keeper, self.ledger, self.chronicle, self._spawn)
+        self.runner = Runner(settings, runtime, clock, self.keeper, self.ledger, self.chronicle, Beside(self).spawn)
+        self.shared = Shared(storage, clock, self.keeper, self.ledger, self.runner)
         self.owner = control(self)
         self.random = runtime.random
         self._runtime = runtime
@@ -109,11 +112,18 @@ class Scheduler:
             )
             raise InvalidScheduleError(msg) from None
         if order.spec.durable:
-            plain = (order.args, order.kwargs)
-            entry.arguments = (
-                order.spec.codec.pack(order.args, dict(order.kwargs)) if self.storage.serialized else plain
-            )
+            entry.arguments = self.packed(order)
         return entry
+
+    def packed(self, order: Order) -> Any:
+        """Return the arguments of an order as they are stored.
+
+        Raises:
+            InvalidArgumentsError: the storage cannot keep them.
+        """
+        if not self.storage.serialized:
+            return order.args, order.kwargs
+        return order.spec.codec.pack(order.args, dict(order.kwargs))
 
     def _made_id(self) -> str:
         while (job_id := self._runtime.new_id()) in self.ledger.entries:
@@ -142,7 +152,11 @@ class Scheduler:
             raise
         if old is not None:
             self._supersede(old)
-        self.adopt(entry)
+        if entry.row and not self.storage.is_mine(entry.row):
+            del self.ledger.entries[entry.id]
+            await self.shared.follow(entry)
+        else:
+            self.adopt(entry)
         return entry
 
     def _restore(self, entry: Entry, old: Entry | None) -> None:
@@ -168,7 +182,29 @@ class Scheduler:
         """Return the job of an id; None if there is none, or if it has finished."""
         await self.keeper.others(job_id)
         entry = self.ledger.entries.get(job_id)
-        return job_of(entry) if entry is not None else None
+        if entry is not None:
+            return job_of(entry)
+        found = await self.elsewhere(job_id)
+        return job_of(found[0]) if found else None
+
+    async def elsewhere(self, job_id: str | None = None) -> list[Entry]:
+        """Return the job of an id, or all, that other processes hold."""
+        if not self.storage.shared:
+            return []
+        rows = await self.keeper.ask(self.storage.find, job_id)
+        return [await self._follow(row) for row in rows if not self.storage.is_mine(row.number)]
+
+    async def _follow(self, row: StoredJob) -> Entry:
+        known = self.shared.followed(row.number)
+        if known is not None:
+            return known
+        try:
+            entry = from_row(row, self.specs.get(row.task), owner=self.owner, clock=self.clock, tz=self.settings.tz)
+        except InvalidScheduleError:  # whoever holds the job knows more
+            row = replace(row, trigger=None)
+            entry = from_row(row, self.specs.get(row.task), owner=self.owner, clock=self.clock, tz=self.settings.tz)
+        await self.shared.follow(entry)
+        return entry
 
     async def wait_all(self) -> None:
         """Return when no one-time job is left that will start by itself.
@@ -198,60 +234,10 @@ class Scheduler:
         finally:
             entry.forget(waiter)
 
-    # Jobs that run beside the one whose times they are meant for
-
-    def _spawn(self, entry: Entry) -> None:
-        """Have a job of its own run for each time that has come while the run of an earlier one is in progress."""
-        times = times_now(entry, self.clock, self.settings.tz)
-        passed = times.passed(entry.reached) if times is not None else None
-        if times is None or passed is None:
-            return
-        decision = missed(entry, times.age(passed.first), self.clock, self.settings.tz, here=passed.first)
-        entry.covered = passed.last
-        moments: list[Nominal] = []
-        time = passed.first if decision is None else decision.run
-        while time is not None:
-            moments.append(time)
-            until = decision.until if decision is not None else None
-            time = times.after(time) if until is not None and until.nanoseconds > time.nanoseconds else None
-        orders = [self._order_beside(entry, moment.moment) for moment in moments]
-        runs: list[StoredRun] = []
-        if decision is not None:
-            runs = self.chronicle.skipped(entry, decision.skipped, decision.reason)
-            self.ledger.skip(entry, decision.skipped, reason=decision.reason)
-        self.keeper.begin(self._begin_beside(to_row(entry) if entry.row else None, runs, orders), about=entry.id)
-
-    def _order_beside(self, entry: Entry, moment: datetime) -> Order:
-        assert entry.spec is not None  # noqa: S101  # its run is in progress
-        return Order(
-            spec=entry.spec,
-            args=entry.args,
-            kwargs=entry.kwargs,
-            job_id=f"{entry.id}@{moment:%Y-%m-%dT%H:%M:%S}{f'.{moment:%f}' if moment.microsecond else ''}Z",
-            at=moment,
-            parent=entry.id,
-        )
-
-    async def _begin_beside(self, row: StoredJob | None, runs: list[StoredRun], orders: list[Order]) -> None:
-        # First the times are noted as covered: should the process die now, none of them is started twice.
-        if row is not None:
-            await self.keeper.insist(self.storage.amend, row, runs=runs)
-        for order in orders:
-            await self.keeper.insist(self._add_beside, order)
-
-    async def _add_beside(self, order: Order) -> None:
-        try:
-            await self.add(order)
-        except StorageError:
-            raise  # whoever insists tries again
-        except DuplicateJobError:
-            logger.warning("job %r is there already, and is not started again", order.job_id)
-        except JobifyError:
-            logger.exception("job %r could not be started beside job %r", order.job_id, order.parent)
-
     async def stop(self) -> None:
         """Start nothing more, give running jobs their grace, and leave a true storage behind."""
         self._stopping = True
+        self.shared.close()
         self.runner.close()
         try:
             await self.runner.drain(self.settings.shutdown_grace)
@@ -275,6 +261,7 @@ class Scheduler:
     def abandon(self) -> list[asyncio.Task[None]]:
         """Let go of everything at once: nothing is told or started any more. Return the attempts in progress."""
         self._stopping = self._stopped = True
+        self.shared.close()
         self.ledger.stream = Stream()
         self.keeper.abandon()
         attempts = self.runner.let_go()

@@ -125,6 +125,10 @@ class JobState:
         """See `Job.arguments`."""
         return {}
 
+    def settle(self, status: JobStatus) -> None:
+        """Take over the status that a job has in another process, whose moves were legal."""
+        self.status = status
+
     def move(self, status: JobStatus) -> JobStatus | None:
         """Change the status; return the one before.
 

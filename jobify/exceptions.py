@@ -147,6 +147,10 @@ class WorkerError(JobifyError):
     """
 
 
+class ElsewhereError(JobifyError):
+    """The exception of a run in another process, in words: the exception itself stays there."""
+
+
 class IllegalTransitionError(JobifyError):
     """A change of status was tried that the life of a job does not know: a bug in jobify."""
 

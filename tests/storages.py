@@ -50,10 +50,15 @@ class HookedStorage(MemoryStorage):
         await self.before("release")
         await super().release(*args, **options)
 
-    async def remove(self, *args: Any, **options: Any) -> None:
+    async def remove(self, *args: Any, **options: Any) -> bool:
         """Forget a job."""
         await self.before("remove")
-        await super().remove(*args, **options)
+        return await super().remove(*args, **options)
+
+    async def find(self, *args: Any, **options: Any) -> Sequence[StoredJob]:
+        """Return jobs without a claim."""
+        await self.before("find")
+        return await super().find(*args, **options)
 
     async def runs(self, *args: Any, **options: Any) -> Sequence[StoredRun]:
         """Return rows of the history."""

@@ -1,0 +1,213 @@
+"""What several processes have to do with each other that share one storage.
+
+Jobs that another process holds are followed: their handles learn from the history what became of them. What the
+storage tells of others is a hint; what is true is looked up.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from weakref import WeakValueDictionary
+
+from jobify._clock import Alarm, Clock
+from jobify._entry import Entry
+from jobify._history import RunStatus
+from jobify._keeper import Keeper
+from jobify._ledger import Ledger
+from jobify._log import logger
+from jobify._run import JobStatus, Run
+from jobify._runner import Runner
+from jobify._zones import shown_in
+from jobify.exceptions import ElsewhereError, JobifyError
+from jobify.storage import Notice, RunQuery, Storage, StoredRun
+
+_FOREVER = datetime.max.replace(tzinfo=UTC)
+_ENDS = [str(status) for status in RunStatus if status is not RunStatus.SKIPPED]
+
+
+class Shared:
+    """Claims what this process is to run, and follows what others do.
+
+    Args:
+        storage: the storage.
+        clock: of the scheduler.
+        keeper: its way to the storage.
+        ledger: its jobs.
+        runner: what starts them.
+
+    Attributes:
+        bring_back: makes jobs of rows that were just claimed; set when the app has started.
+    """
+
+    def __init__(self, storage: Storage, clock: Clock, keeper: Keeper, ledger: Ledger, runner: Runner) -> None:
+        self.bring_back: Callable[[datetime], Awaitable[None]] | None = None
+        self._storage = storage
+        self._clock = clock
+        self._keeper = keeper
+        self._ledger = ledger
+        self._runner = runner
+        self._followed: WeakValueDictionary[int, Entry] = WeakValueDictionary()
+        self._looking = self._look_again = False
+        self._alarm: Alarm | None = None
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        if storage.shared:
+            storage.watch(self._notice)
+
+    def until(self) -> datetime:
+        """Return up to when jobs are to be claimed now."""
+        horizon = self._storage.horizon
+        try:
+            return _FOREVER if horizon is None else self._clock.now() + horizon
+        except OverflowError:
+            return _FOREVER
+
+    def open(self, bring_back: Callable[[datetime], Awaitable[None]]) -> None:
+        """Claim from now on what comes near, or what others leave."""
+        self.bring_back = bring_back
+        self._set_alarm()
+        if self._look_again:
+            self._look()
+
+    def close(self) -> None:
+        """Claim nothing any more, and follow nobody."""
+        self._closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        for entry in list(self._followed.values()):
+            entry.leave(f"the app was stopped; job {entry.id!r} is with another process: await app.get_job(id)")
+
+    def _set_alarm(self) -> None:
+        horizon = self._storage.horizon
+        if self._storage.shared and horizon is not None:
+            self._alarm = self._clock.call_at(self._clock.monotonic() + horizon.total_seconds() / 2, self._ring)
+
+    def _ring(self) -> None:
+        self._set_alarm()
+        self._look()
+
+    # What this process takes over
+
+    def taken(self, number: int) -> Entry | None:
+        """Return the job of a row that was just claimed, if it was followed until now; it is followed no more."""
+        return self._followed.pop(number, None)
+
+    def _look(self) -> None:
+        if self._looking or self.bring_back is None:
+            self._look_again = True
+            return
+        self._looking = True
+        self._keeper.begin(self._claim())
+
+    async def _claim(self) -> None:
+        try:
+            while True:
+                self._look_again = False
+                if self._closed or self.bring_back is None:
+                    return
+                await self.bring_back(self.until())
+                for entry in list(self._followed.values()):
+                    await self._see(entry)
+                if not self._look_again:
+                    return
+        except JobifyError:
+            logger.exception("jobs could not be claimed; the next notice or horizon tries again")
+        finally:
+            self._looking = False
+
+    # What others do
+
+    def _notice(self, notice: Notice) -> None:
+        if self._closed:
+            return
+        if notice.kind == "look":
+            self._look()
+        elif (entry := self._followed.get(notice.number)) is not None:
+            self._keeper.begin(self._see_quietly(entry))
+        elif notice.kind == "gone":
+            self._lose(notice.number)
+
+    def _lose(self, number: int) -> None:
+        """Another process has cancelled or replaced a job that this one holds."""
+        entry = next((entry for entry in self._ledger.entries.values() if entry.row == number), None)
+        if entry is None or entry.given_up:
+            return
+        self._runner.stand_down(entry, "cancelled")
+        if entry.status is JobStatus.SCHEDULED and entry.run_task is None:
+            self._ledger.end(entry, JobStatus.CANCELLED, reason="cancelled")
+        elif entry.status is JobStatus.RUNNING:
+            self._ledger.forget(entry)
+        # Else its start finds out that it is gone.
+
+    def followed(self, number: int) -> Entry | None:
+        """Return a job that is followed; None if it is not."""
+        return self._followed.get(number)
+
+    async def follow(self, entry: Entry) -> None:
+        """Learn from now on what becomes of a job that another process holds; also what has become of it already."""
+        entry.elsewhere = True
+        if entry.status is None:
+            entry.move(JobStatus.SCHEDULED)
+        self._followed[entry.row] = entry
+        await self._see_quietly(entry)
+
+    async def _see_quietly(self, entry: Entry) -> None:
+        try:
+            await self._see(entry)
+        except JobifyError:
+            logger.exception("it could not be seen what became of job %r; the next notice tries again", entry.id)
+
+    async def _see(self, entry: Entry) -> None:
+        """Look up what has become of a job that another process holds."""
+        query = RunQuery(job=entry.row, statuses=_ENDS, limit=1)
+        # In this order: what ends in between is seen by its next notice.
+        rows = [row for row in await self._keeper.ask(self._storage.find, entry.id) if row.number == entry.row]
+        ended = await self._keeper.ask(self._storage.runs, query)
+        if not entry.elsewhere or entry.done:
+            return
+        news = bool(ended) and ended[0].number != entry.seen
+        if ended:
+            entry.seen = ended[0].number
+        if news and ended[0].status in (RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.TIMEOUT):
+            entry.last_run = _run_of(entry, ended[0])
+        if not rows:
+            self._end(entry, ended[0] if ended else None)
+            return
+        entry.exec_at, entry.paused, entry.runs = rows[0].exec_at, rows[0].paused, rows[0].runs
+        entry.settle(JobStatus.RUNNING if rows[0].running else JobStatus.SCHEDULED)
+        if news:
+            entry.release()
+
+    def _end(self, entry: Entry, run: StoredRun | None) -> None:
+        if run is None:
+            entry.leave(f"job {entry.id!r} is over in another process, and there is no history of how")
+            return
+        cancelled = run.status in (RunStatus.CANCELLED, RunStatus.INTERRUPTED)
+        entry.settle(JobStatus.CANCELLED if cancelled else JobStatus(run.status))
+        entry.finish()
+        self._followed.pop(entry.row, None)
+
+
+def _run_of(entry: Entry, row: StoredRun) -> "Run[object]":
+    value = row.value
+    error: BaseException | None = None
+    if row.status != RunStatus.SUCCESS:
+        error = ElsewhereError(row.error or str(row.status))
+    elif row.reason is not None:
+        error = ElsewhereError(row.reason)
+    elif isinstance(value, bytes) and entry.spec is not None:
+        try:
+            value = entry.spec.codec.unpack_result(value)
+        except JobifyError as problem:
+            error = problem
+    tz = entry.tz
+    return Run(
+        job_id=entry.id,
+        status=JobStatus(row.status),
+        scheduled_for=shown_in(row.scheduled_for, tz),
+        started_at=shown_in(row.started_at or row.finished_at, tz),
+        finished_at=shown_in(row.finished_at, tz),
+        attempts=row.attempts,
+        error=error,
+        value=value,
+    )
