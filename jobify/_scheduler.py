@@ -195,7 +195,7 @@ class Scheduler:
         return [await self._follow(row) for row in rows if not self.storage.is_mine(row.number)]
 
     async def _follow(self, row: StoredJob) -> Entry:
-        known = self.shared.followed(row.number)
+        known = self.shared.followed(row)
         if known is not None:
             return known
         try:

@@ -19,7 +19,7 @@ from jobify._run import JobStatus, Run
 from jobify._runner import Runner
 from jobify._zones import shown_in
 from jobify.exceptions import ElsewhereError, JobifyError
-from jobify.storage import Notice, RunQuery, Storage, StoredRun
+from jobify.storage import Notice, RunQuery, Storage, StoredJob, StoredRun
 
 _FOREVER = datetime.max.replace(tzinfo=UTC)
 _ENDS = [str(status) for status in RunStatus if status is not RunStatus.SKIPPED]
@@ -139,9 +139,12 @@ class Shared:
             self._ledger.forget(entry)
         # Else its start finds out that it is gone.
 
-    def followed(self, number: int) -> Entry | None:
-        """Return a job that is followed; None if it is not."""
-        return self._followed.get(number)
+    def followed(self, row: StoredJob) -> Entry | None:
+        """Return the job of a row as it is there, if it is followed; None if it is not."""
+        entry = self._followed.get(row.number)
+        if entry is not None:
+            _renew(entry, row)
+        return entry
 
     async def follow(self, entry: Entry) -> None:
         """Learn from now on what becomes of a job that another process holds; also what has become of it already."""
@@ -173,8 +176,7 @@ class Shared:
         if not rows:
             self._end(entry, ended[0] if ended else None)
             return
-        entry.exec_at, entry.paused, entry.runs = rows[0].exec_at, rows[0].paused, rows[0].runs
-        entry.settle(JobStatus.RUNNING if rows[0].running else JobStatus.SCHEDULED)
+        _renew(entry, rows[0])
         if news:
             entry.release()
 
@@ -186,6 +188,13 @@ class Shared:
         entry.settle(JobStatus.CANCELLED if cancelled else JobStatus(run.status))
         entry.finish()
         self._followed.pop(entry.row, None)
+
+
+def _renew(entry: Entry, row: StoredJob) -> None:
+    """Let a job that is followed be as its row says."""
+    entry.exec_at, entry.paused = row.exec_at, row.paused
+    entry.runs, entry.failures, entry.attempt = row.runs, row.failures, row.attempt
+    entry.settle(JobStatus.RUNNING if row.running else JobStatus.SCHEDULED)
 
 
 def _run_of(entry: Entry, row: StoredRun) -> "Run[object]":
