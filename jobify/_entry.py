@@ -13,7 +13,7 @@ from jobify._policies import MisfirePolicy
 from jobify._recurrence import Every
 from jobify._spec import TaskSpec
 from jobify._state import JobState, Owner
-from jobify._triggers import Trigger
+from jobify._triggers import Trigger, trigger_to_text
 from jobify.exceptions import InvalidArgumentsError
 from jobify.storage import StoredRun
 
@@ -110,6 +110,7 @@ class Entry(JobState):
         kwargs: keyword arguments.
         arguments: both, as they are stored.
         trigger: the recurrence; None for a one-time job.
+        trigger_text: it, as it is stored.
         declaration: the text of the recurrence that the task declares; None if the job stems from no declaration.
         misfire_policy: what becomes of it if it starts late.
         number: the order of scheduling in this start of the app.
@@ -160,6 +161,7 @@ class Entry(JobState):
         "spec",
         "started_at",
         "trigger",
+        "trigger_text",
         "until",
         "unwritten",
         "wall",
@@ -218,6 +220,7 @@ class Entry(JobState):
     def follow(self, trigger: Trigger | None) -> None:
         """Recur so from now on; None for not at all."""
         self.trigger = trigger
+        self.trigger_text = trigger_to_text(trigger) if trigger is not None else None
         self.recurring = trigger is not None
         self.cron_expression = trigger.expression if isinstance(trigger, Cron) else None
         if trigger is not None:

@@ -89,12 +89,15 @@ class _WallTimes(Times):
         self._trigger = trigger
         self._tz = tz
         self._now = now
+        self._behind: tuple[Nominal, Nominal | None] | None = None  # a time, and the one to come behind it
 
     def after(self, time: Nominal, /, *, within: Nominal | None = None) -> Nominal | None:
         found = self._after(time.moment)
         return found if found is None or within is None or found.moment <= within.moment else None
 
     def coming(self, time: Nominal, /) -> Nominal | None:
+        if self._behind is not None and self._behind[0] is time:
+            return self._behind[1]
         return self._after(max(time.moment, self._now))
 
     def _after(self, moment: datetime) -> Nominal | None:
@@ -106,6 +109,7 @@ class _WallTimes(Times):
     def passed(self, time: Nominal, /) -> Passed | None:
         first = self._after(time.moment)
         if first is None or first.moment > self._now:
+            self._behind = time, first
             return None
         # The last time is the first moment behind which there is none.
         last = self._first_moment(first.moment, self._now, self._now, most=0)

@@ -1,6 +1,5 @@
 """A job as its user ordered it becomes an entry, an entry becomes a row, and a row an entry again."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from random import Random
 
@@ -11,7 +10,7 @@ from jobify._policies import misfire_policy_of
 from jobify._recurrence import Every
 from jobify._spec import TaskSpec
 from jobify._state import Owner
-from jobify._triggers import Trigger, trigger_from_text, trigger_to_text
+from jobify._triggers import Trigger, trigger_from_text
 from jobify._zones import check_calendar
 from jobify.storage import StoredJob
 
@@ -33,7 +32,7 @@ def new_entry(order: Order, job_id: str, *, owner: Owner, clock: Clock, random: 
     entry.parent = order.parent
     if trigger is not None:
         if order.declared:
-            entry.declaration = trigger_to_text(trigger)
+            entry.declaration = entry.trigger_text
         past = order.since
         entry.go_to(first_of(trigger, clock, random, tz) if past is None else _first_behind(past, trigger, clock, tz))
     else:
@@ -126,7 +125,7 @@ def to_row(entry: Entry) -> StoredJob:
         id=entry.id,
         task=entry.task,
         arguments=entry.arguments,
-        trigger=trigger_to_text(entry.trigger) if entry.trigger is not None else None,
+        trigger=entry.trigger_text,
         declaration=entry.declaration,
         misfire_policy=str(entry.misfire_policy) if entry.trigger is None else None,
         parent=entry.parent,
@@ -146,24 +145,20 @@ def to_row(entry: Entry) -> StoredJob:
 
 def row_in_backoff(entry: Entry, due: Due) -> StoredJob:
     """Return the row of a job whose attempt has failed, and whose next one is due then."""
-    return replace(to_row(entry), exec_at=due.exec_at, delay=due.delay)
+    row = to_row(entry)
+    row.exec_at, row.delay = due.exec_at, due.delay
+    return row
 
 
 def row_after_run(entry: Entry, step: Next, *, runs: int, failures: int) -> StoredJob:
     """Return the row of a recurring job that goes on to another time, with these counters."""
-    return replace(
-        to_row(entry),
-        exec_at=step.due.exec_at,
-        scheduled_for=step.time.moment,
-        delay=step.due.delay,
-        covered=None,
-        until=step.until.moment if step.until is not None else None,
-        attempt=0,
-        runs=runs,
-        failures=failures,
-        interruptions=0,
-        started_at=None,
-    )
+    row = to_row(entry)
+    row.exec_at, row.delay, row.scheduled_for = step.due.exec_at, step.due.delay, step.time.moment
+    row.covered = row.started_at = None
+    row.until = step.until.moment if step.until is not None else None
+    row.attempt = row.interruptions = 0
+    row.runs, row.failures = runs, failures
+    return row
 
 
 def from_row(  # what an entry is made of
