@@ -59,7 +59,8 @@ class TwoClocks:
         self._wall_alarms: dict[_WallAlarm, None] = {}
 
     def _set_start(self, start: datetime) -> None:
-        self._start = start
+        self._start = self._shown = start
+        self._shown_at = 0  # an instant of the loop, and what the wall clock shows there
         self._start_nanoseconds = (start - _UNIX) // _MICROSECOND * 1000
 
     @property
@@ -72,7 +73,10 @@ class TwoClocks:
         """Return the virtual wall clock: aware, in UTC."""
         if self._is_real:
             return datetime.now(UTC)
-        return self._start + self._loop.nanoseconds // 1000 * _MICROSECOND
+        instant = self._loop.nanoseconds
+        if instant != self._shown_at:
+            self._shown_at, self._shown = instant, self._start + instant // 1000 * _MICROSECOND
+        return self._shown
 
     def monotonic(self) -> float:
         """Return the virtual seconds since the loop was made."""
