@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar, final
 
 from jobify._words import in_words
-from jobify.exceptions import IllegalTransitionError, JobFailedError
+from jobify.exceptions import JobFailedError
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -24,7 +24,7 @@ class JobStatus(StrEnum):
 
 
 _S = JobStatus
-_LEGAL: dict[JobStatus | None, frozenset[JobStatus]] = {
+LEGAL: dict[JobStatus | None, frozenset[JobStatus]] = {
     None: frozenset({_S.SCHEDULED}),
     _S.SCHEDULED: frozenset({_S.RUNNING, _S.CANCELLED}),
     _S.RUNNING: frozenset({_S.SUCCESS, _S.FAILED, _S.TIMEOUT, _S.SCHEDULED, _S.CANCELLED}),
@@ -34,17 +34,7 @@ _LEGAL: dict[JobStatus | None, frozenset[JobStatus]] = {
     _S.CANCELLED: frozenset(),
     _S.PERMANENTLY_FAILED: frozenset(),
 }
-
-
-def check_transition(job_id: str, previous: JobStatus | None, status: JobStatus) -> None:
-    """See to it that the life of a job knows a change of status.
-
-    Raises:
-        IllegalTransitionError: it does not.
-    """
-    if status not in _LEGAL[previous]:
-        msg = f"job {job_id!r} cannot go from {previous} to {status}"
-        raise IllegalTransitionError(msg)
+"""What each status may be followed by; None stands for a job that was not accepted yet."""
 
 
 @final

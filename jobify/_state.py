@@ -9,8 +9,8 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Protocol
 
 from jobify._recurrence import Recurrence
-from jobify._run import JobStatus, Run, check_transition
-from jobify.exceptions import ApplicationStateError
+from jobify._run import LEGAL, JobStatus, Run
+from jobify.exceptions import ApplicationStateError, IllegalTransitionError
 
 
 class Owner(Protocol):
@@ -136,7 +136,9 @@ class JobState:
             IllegalTransitionError: the life of a job does not know this change.
         """
         previous = self.status
-        check_transition(self.id, previous, status)
+        if status not in LEGAL[previous]:
+            msg = f"job {self.id!r} cannot go from {previous} to {status}"
+            raise IllegalTransitionError(msg)
         self.status = status
         return previous
 

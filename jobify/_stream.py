@@ -106,27 +106,24 @@ class Stream:
 
     What a listener causes is queued behind the event that it was called with, so that all listeners
     see one order. A listener that raises is logged, and harms nobody.
+
+    Attributes:
+        listeners: by subscription; while there are none, an event need not be made at all.
     """
 
     def __init__(self) -> None:
-        self._listeners: list[Listener] = []
+        self.listeners: dict[object, Listener] = {}
         self._queue: deque[Event] = deque()
         self._telling = False
-
-    @property
-    def heard(self) -> bool:
-        """Whether anybody listens: if not, an event need not be made at all."""
-        return bool(self._listeners)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with every event from now on; return what ends that."""
         # One listener may subscribe twice: each subscription is told, and ended, by itself.
-        subscription: Listener = lambda event: listener(event)  # noqa: E731, PLW0108  # an identity of its own
-        self._listeners.append(subscription)
+        subscription = object()
+        self.listeners[subscription] = listener
 
         def unsubscribe() -> None:
-            if subscription in self._listeners:
-                self._listeners.remove(subscription)
+            self.listeners.pop(subscription, None)
 
         return unsubscribe
 
@@ -143,7 +140,7 @@ class Stream:
             self._telling = False
 
     def _tell(self, event: Event) -> None:
-        for listener in tuple(self._listeners):
+        for listener in tuple(self.listeners.values()):
             try:
                 listener(event)
             except (KeyboardInterrupt, SystemExit):
