@@ -6,6 +6,7 @@ keyed by (due, place), in whole nanoseconds; the place is the number of the job,
 
 import heapq
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
 from jobify._clock import Alarm, Clock, to_nanoseconds, wall_datetime, wall_nanoseconds
@@ -16,45 +17,101 @@ Waiting = Entry | Watch
 Item = tuple[int, int, Waiting]
 
 
-class _Axis:
-    """Who waits on one axis of time; who was taken out stays in the heap as a ghost."""
+class _Axis(ABC):
+    """Who waits on one axis of time, and the alarm for the first of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock, wake: Callable[[], None]) -> None:
         self.waiting: set[Waiting] = set()
-        self.heap: list[Item] = []
-        self.alarm: Alarm | None = None
-        self.alarm_due: int | None = None
+        self._clock = clock
+        self._wake = wake
+        self._heap: list[Item] = []  # who was taken out stays in it as a ghost
+        self._alarm: Alarm | None = None
+        self._alarm_due: int | None = None
 
-    def add(self, entry: Waiting) -> None:
+    @abstractmethod
+    def _is_due(self, due: int) -> bool: ...
+
+    @abstractmethod
+    def _set_alarm(self, due: int) -> Alarm: ...
+
+    def add(self, entry: Waiting) -> bool:
+        """Let a job wait for its `due`; return whether that is now, or has passed."""
+        due = entry.due
         self.waiting.add(entry)
-        heapq.heappush(self.heap, (entry.due, entry.place, entry))
+        heapq.heappush(self._heap, (due, entry.place, entry))
+        if self._is_due(due):
+            return True
+        if self._alarm_due is None or due < self._alarm_due:
+            self._arm(self._head())
+        return False
 
     def discard(self, entry: Waiting) -> None:
+        """Let a job wait no longer; harmless if it does not."""
         self.waiting.discard(entry)
         # Ghosts are dropped at the head; many of them in the middle would be a leak.
-        if len(self.heap) > 2 * len(self.waiting) + 64:
-            self.heap = [item for item in self.heap if self._is_real(item)]
-            heapq.heapify(self.heap)
+        if len(self._heap) > 2 * len(self.waiting) + 64:
+            self._heap = [item for item in self._heap if item[2] in self.waiting and item[2].due == item[0]]
+            heapq.heapify(self._heap)
+        if self._alarm_due == entry.due:
+            self._arm(self._head())
 
-    def _is_real(self, item: Item) -> bool:
-        due, _, entry = item
-        return entry in self.waiting and entry.due == due
+    def take(self) -> list[Waiting]:
+        """Take out all jobs that are due, in order."""
+        taken: list[Waiting] = []
+        while (due := self._head()) is not None and self._is_due(due):
+            entry = heapq.heappop(self._heap)[2]
+            self.waiting.discard(entry)
+            taken.append(entry)
+        self._arm(due)
+        return taken
 
-    def head(self) -> int | None:
+    def close(self) -> None:
+        """Wake nobody any more."""
+        self._arm(None)
+        self.waiting.clear()
+        self._heap.clear()
+
+    def _head(self) -> int | None:
         """Return when the first job is due; None if none waits."""
-        while self.heap and not self._is_real(self.heap[0]):
-            heapq.heappop(self.heap)
-        return self.heap[0][0] if self.heap else None
+        heap = self._heap
+        while heap:
+            due, _, entry = heap[0]
+            if entry in self.waiting and entry.due == due:
+                return due
+            heapq.heappop(heap)
+        return None
 
-    def pop(self) -> Waiting:
-        entry = heapq.heappop(self.heap)[2]
-        self.waiting.discard(entry)
-        return entry
+    def _arm(self, due: int | None) -> None:
+        """Have the alarm ring then; None for not at all."""
+        if due == self._alarm_due:
+            return
+        alarm, self._alarm, self._alarm_due = self._alarm, None, None
+        if alarm is not None:
+            alarm.cancel()
+        if due is not None:
+            self._alarm = self._set_alarm(due)
+            self._alarm_due = due
 
-    def disarm(self) -> None:
-        if self.alarm is not None:
-            self.alarm.cancel()
-        self.alarm = self.alarm_due = None
+    def _ring(self) -> None:
+        self._alarm = self._alarm_due = None
+        self._wake()
+
+
+class _MonotonicAxis(_Axis):
+    def _is_due(self, due: int) -> bool:
+        # The very expression that the alarm is set with: else a rounding could ring it for ever.
+        return due / 1_000_000_000 <= self._clock.monotonic()
+
+    def _set_alarm(self, due: int) -> Alarm:
+        return self._clock.call_at(due / 1_000_000_000, self._ring)
+
+
+class _WallAxis(_Axis):
+    def _is_due(self, due: int) -> bool:
+        return due <= wall_nanoseconds(self._clock.now())
+
+    def _set_alarm(self, due: int) -> Alarm:
+        return self._clock.call_at_wall(wall_datetime(due), self._ring)
 
 
 class Agenda:
@@ -63,15 +120,9 @@ class Agenda:
     def __init__(self, clock: Clock, wake: Callable[[], None]) -> None:
         self._clock = clock
         self._wake = wake
-        self._monotonic = _Axis()
-        self._wall = _Axis()
+        self._monotonic = _MonotonicAxis(clock, wake)
+        self._wall = _WallAxis(clock, wake)
         self._closed = False
-
-    def __len__(self) -> int:
-        return len(self._monotonic.waiting) + len(self._wall.waiting)
-
-    def __contains__(self, entry: Waiting) -> bool:
-        return entry in self._axis(entry).waiting
 
     def add(self, *entries: Waiting) -> None:
         """Let jobs wait for their `due`; `wake` is called at once if one of these is now, or has passed."""
@@ -79,74 +130,28 @@ class Agenda:
             return
         is_due = False
         for entry in entries:
-            axis = self._axis(entry)
-            axis.add(entry)
-            if self._is_due(axis, entry.due):
-                is_due = True
-            elif axis.alarm_due is None or entry.due < axis.alarm_due:
-                self._arm(axis)
+            is_due |= (self._wall if entry.wall else self._monotonic).add(entry)
         if is_due:
             self._wake()
 
     def discard(self, entry: Waiting) -> None:
         """Let a job wait no longer; harmless if it does not."""
-        axis = self._axis(entry)
-        axis.discard(entry)
-        if axis.alarm_due == entry.due:
-            self._arm(axis)
+        (self._wall if entry.wall else self._monotonic).discard(entry)
 
     def take_due(self) -> list[tuple[int, Waiting]]:
         """Take out all jobs that are due, with their due times on the monotonic axis, in order."""
-        due = [(entry.due, entry) for entry in self._take(self._monotonic)]
-        if self._wall.waiting:
+        due = [(entry.due, entry) for entry in self._monotonic.take()]
+        if late := self._wall.take():
             offset = to_nanoseconds(self._clock.monotonic()) - wall_nanoseconds(self._clock.now())
-            late = [(entry.due + offset, entry) for entry in self._take(self._wall)]
-            if late:
-                due = sorted(due + late, key=lambda item: (item[0], item[1].place))
+            due += [(entry.due + offset, entry) for entry in late]
+            due.sort(key=lambda item: (item[0], item[1].place))
         return due
 
     def close(self) -> None:
         """Wake nobody any more."""
         self._closed = True
-        for axis in (self._monotonic, self._wall):
-            axis.disarm()
-            axis.waiting.clear()
-            axis.heap.clear()
-
-    def _axis(self, entry: Waiting) -> _Axis:
-        return self._wall if entry.wall else self._monotonic
-
-    def _is_due(self, axis: _Axis, due: int) -> bool:
-        if axis is self._wall:
-            return due <= wall_nanoseconds(self._clock.now())
-        # The very expression that the alarm is set with: else a rounding could ring it for ever.
-        return due / 1_000_000_000 <= self._clock.monotonic()
-
-    def _take(self, axis: _Axis) -> list[Waiting]:
-        taken: list[Waiting] = []
-        while (due := axis.head()) is not None and self._is_due(axis, due):
-            taken.append(axis.pop())
-        if taken or axis.alarm is None:
-            self._arm(axis)
-        return taken
-
-    def _arm(self, axis: _Axis) -> None:
-        due = axis.head()
-        if due == axis.alarm_due and axis.alarm is not None:
-            return
-        axis.disarm()
-        if due is None:
-            return
-
-        def ring() -> None:
-            axis.alarm = axis.alarm_due = None
-            self._wake()
-
-        if axis is self._wall:
-            axis.alarm = self._clock.call_at_wall(wall_datetime(due), ring)
-        else:
-            axis.alarm = self._clock.call_at(due / 1_000_000_000, ring)
-        axis.alarm_due = due
+        self._monotonic.close()
+        self._wall.close()
 
 
 class Lines:
