@@ -16,7 +16,7 @@ from jobify._triggers import Trigger
 from jobify._workers import importable
 from jobify._zones import seconds_of
 from jobify.exceptions import InvalidArgumentsError, InvalidScheduleError, TaskDefinitionError
-from jobify.serializers import ArgumentsCodec, Serializer
+from jobify.serializers import ArgumentsCodec, ResultCodec, Serializer
 
 
 class RunMode(StrEnum):
@@ -64,6 +64,7 @@ class TaskSpec:
         function: what to call.
         signature: of `function`.
         codec: turns arguments into bytes and back, by the annotations of `function`.
+        results: turns what it returns into bytes and back, by the same.
         run_mode: where to call it.
         retry: whether a failed attempt is followed by another; None if not.
         timeout: the seconds that an attempt may take; None for no limit.
@@ -77,6 +78,7 @@ class TaskSpec:
     function: Callable[..., Any]
     signature: inspect.Signature
     codec: ArgumentsCodec
+    results: ResultCodec
     run_mode: RunMode
     retry: Retry | None
     timeout: float | None
@@ -126,6 +128,7 @@ def make_spec(function: Callable[..., Any], options: TaskOptions, serializer: Se
         function=function,
         signature=signature,
         codec=ArgumentsCodec(function, signature, serializer),
+        results=ResultCodec(function, signature, serializer),
         run_mode=_run_mode(function, options.run_mode),
         retry=_retry(options.retry),
         timeout=_timeout(options.timeout),

@@ -5,12 +5,13 @@ import dataclasses
 import enum
 import inspect
 import json
+import re
 import threading
 import uuid
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -101,6 +102,34 @@ class Opaque:
     """A class that nobody knows how to store."""
 
 
+class Nowhere(tzinfo):
+    """A zone that no text can name."""
+
+    def utcoffset(self, when: datetime | None, /) -> timedelta:
+        """Return an offset."""
+        return timedelta(0)
+
+    def dst(self, when: datetime | None, /) -> None:
+        """Return nothing."""
+
+    def tzname(self, when: datetime | None, /) -> None:
+        """Return nothing."""
+
+
+@dataclasses.dataclass(slots=True)
+class Unmade:
+    """A dataclass of which there is one without fields."""
+
+    x: int
+
+
+@dataclasses.dataclass
+class Dangling:
+    """A dataclass with an annotation that means nothing."""
+
+    x: "Missing"  # type: ignore[name-defined]  # noqa: F821  # on purpose
+
+
 class Hostile:
     """A class that raises when it is compared."""
 
@@ -170,8 +199,7 @@ async def test_typed_arguments_come_back_as_they_went(
     give_back.__annotations__["value"] = annotation
     back = await round_trip(give_back, value)
     assert back == value
-    if annotation is not float:
-        assert type(back) is type(value)
+    assert type(back) is type(value)
 
 
 async def test_a_class_without_equality_comes_back(virtual_clock: VirtualClock) -> None:
@@ -185,13 +213,13 @@ async def test_a_class_without_equality_comes_back(virtual_clock: VirtualClock) 
     assert back == (["Ada", "Grace"], {"Ada", "Grace"}, "Alan", [1.0, 2.0])
 
 
-async def test_an_integer_for_a_float_comes_back_as_a_float(virtual_clock: VirtualClock) -> None:
-    """A whole number is welcome where a float is annotated, however deep, and is one after a restart."""
+async def test_an_integer_for_a_float_stays_one(virtual_clock: VirtualClock) -> None:
+    """A whole number is welcome where a float is annotated, however deep, and is the same after a restart."""
 
     async def give_back(number: float, more: dict[str, list[float]]) -> object:
         return repr((number, more))
 
-    assert await round_trip(give_back, 5, {"a": [1, 2.5]}) == "(5.0, {'a': [1.0, 2.5]})"
+    assert await round_trip(give_back, 2**53 + 1, {"a": [1, 2.5]}) == "(9007199254740993, {'a': [1, 2.5]})"
 
 
 async def test_all_kinds_of_parameters(virtual_clock: VirtualClock) -> None:
@@ -234,39 +262,59 @@ class LaterPoint:
 @pytest.mark.parametrize(
     ("annotation", "value", "remedy"),
     [
-        (None, (1, 2), "annotate"),
-        (None, datetime(2026, 1, 1, tzinfo=UTC), "annotate"),
-        (None, {1: "a"}, "annotate"),
-        (None, [Point(1)], "annotate"),
+        (None, (1, 2), r"is a tuple, .* annotate the parameter with its type, as in tuple\[int, \.\.\.\]"),
+        (None, datetime(2026, 1, 1, tzinfo=UTC), "annotate the parameter with its type, as in datetime"),
+        (None, {1: "a"}, r"cargo has a key that is an int: 1; .* dict\[int, ...\]"),
+        (None, [Point(1)], r"cargo\[0\] is a Point, .* as in Point"),
         (None, b"x", "annotate"),
-        (None, float("nan"), "annotate"),
-        (None, [[{"deep": (1,)}]], "annotate"),
+        (None, float("nan"), "cargo is nan, and JSON has no nan; use durable=False"),
+        (None, [[{"deep": (1,)}]], r"cargo\[0\]\[0\]\['deep'\] is a tuple"),
         (None, Opaque(), "durable=False"),
         (None, threading.Lock(), "durable=False"),
         (None, lambda: None, "durable=False"),
-        (int, "5", "durable=False"),
-        (int, True, "durable=False"),
-        (int, 1.5, "durable=False"),
-        (float, float("nan"), "durable=False"),
-        (list[int], (1, 2), "annotated type"),
-        (Point, {"x": 1}, "annotated type"),
-        (list[Any], [(1, 2)], "annotated type"),
-        (int, Level.HIGH, "a Level would come back as int; .* annotate the parameter with Level"),
-        (int, 5.0, "durable=False"),
-        (float, 2**53 + 1, "a int would come back as float"),
-        (list[int], [Level.HIGH], "a Level would come back as int"),
-        (set[int], {Level.HIGH}, "a Level would come back as int"),
-        (dict[int, str], {Level.HIGH: "a"}, "a Level would come back as int"),
-        (Point, Point(Level.HIGH), "a Level would come back as int"),
-        (str, Name("Ada"), "durable=False"),
-        (str, Colour.RED, "a Colour would come back as str"),
-        (bytes, bytearray(b"x"), "a bytearray would come back as bytes"),
-        (dict[str, int], collections.OrderedDict[str, int](a=1), "a OrderedDict would come back as dict"),
-        (Peculiar, Peculiar(1), "a int would come back with other contents"),
-        (Record, Record("Ada", [2**53 + 1]), "a int would come back as float"),
-        (Opaque, Opaque(), "durable=False"),
+        (int, "5", "is a str, and not an int; pass an int, or annotate the parameter with str"),
+        (int, True, "is a bool, and not an int"),
+        (int, 1.5, "is a float, and not an int"),
+        (float, True, "is a bool, and not a float"),
+        (float, float("nan"), "cargo is nan, .* durable=False"),
+        (dict[str, list[float]], {"a": [1.0, float("inf")]}, r"cargo\['a'\]\[1\] is inf"),
+        (list[int], (1, 2), "is a tuple, and not a list; pass a list, or annotate the parameter with tuple"),
+        (Point, {"x": 1}, "is a dict, and not a Point"),
+        (list[Any], [(1, 2)], r"cargo\[0\] is a tuple"),
+        (int, Level.HIGH, "is a Level, and not an int; .* annotate the parameter with Level"),
+        (int, 5.0, "is a float, and not an int"),
+        (list[int], [Level.HIGH], r"cargo\[0\] is a Level, and not an int"),
+        (set[int], {Level.HIGH}, r"cargo\[0\] is a Level, and not an int"),
+        (dict[int, str], {Level.HIGH: "a"}, "cargo has the key <Level.HIGH: 1>, which is a Level, and not an int"),
+        (dict[tuple[int, int], str], {(1, "a"): "a"}, r"cargo.keys\(\)\[0\]\[1\] is a str, and not an int"),
+        (Point, Point(Level.HIGH), "cargo.x is a Level, and not an int"),
+        (list[Point], [Point(1), Point(1, 2.5)], r"cargo\[1\].y is a float, and not an int"),  # type: ignore[arg-type]  # users pass anything
+        (str, Name("Ada"), "is a Name, and not a str"),
+        (str, Colour.RED, "is a Colour, and not a str"),
+        (bytes, bytearray(b"x"), "is a bytearray, and not a bytes"),
+        (dict[str, int], collections.OrderedDict[str, int](a=1), "is an OrderedDict, and not a dict"),
+        (Peculiar, Peculiar(1), "cargo.n is an int that would come back with other contents"),
+        (Opaque, Opaque(), "no form in which Opaque is stored; .* durable=False"),
+        (Opaque | None, Opaque(), "cargo is an Opaque"),
+        (Callable[[], None], print, "durable=False"),
         (Any, Hostile(), "durable=False"),
-        (str, "\ud800", "durable=False"),
+        (str, "\ud800", "no text that can be written as UTF-8"),
+        (dict[str, int], {"\ud800": 1}, "no text"),
+        (date, datetime(2026, 1, 1, tzinfo=UTC), "is a datetime, and not a date"),
+        (datetime, datetime(2026, 1, 1, tzinfo=Nowhere()), "is in a zone that is a Nowhere, .* use zoneinfo"),
+        (str | date, 5, r"is an int, and not str \| date; pass one of these"),
+        (Point | Pair, Point(Level.HIGH), "cargo.x is a Level, and not an int"),
+        (tuple[int, str], (1, "a", 2), "cargo has 3 items, and not 2"),
+        (tuple[int, date], (1, "a"), r"cargo\[1\] is a str, and not a date"),
+        (tuple[()], (1,), "cargo has 1 items, and not 0"),
+        (Movie, {"title": "Metropolis"}, "cargo has no 'year', which Movie needs"),
+        (Movie, {"title": "Metropolis", "year": 1927, "by": "Lang"}, "cargo has a key that Movie has not: 'by'"),
+        (Movie, {"title": "Metropolis", "year": "1927"}, r"cargo\['year'\] is a str"),
+        (Literal["a", 1], "b", "cargo is none of 'a'(?s:.*)'b'"),
+        (Literal["a", 1], True, "cargo is a bool, and not"),
+        (re.Pattern[str], re.compile(b"a"), "is a Pattern"),
+        (Unmade, Unmade.__new__(Unmade), "cargo has no x"),
+        (Dangling, Dangling(1), "Dangling, whose annotations cannot be read: name 'Missing' is not defined"),
     ],
 )
 async def test_what_would_not_come_back_is_refused_when_scheduling(

@@ -3,23 +3,19 @@
 What would not come back as it went is refused when a job is scheduled, not found out at a restart.
 """
 
-import base64
 import inspect
-import math
+import itertools
 import typing
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import partial
-from typing import Any, TypeGuard
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
-from jobify._words import in_words
 from jobify.exceptions import InvalidArgumentsError
-from jobify.serializers._comparison import culprit, is_dict, is_same
-from jobify.serializers._json import JSONSerializer
+from jobify.serializers._annotations import hints_of_class, hints_of_function
+from jobify.serializers._form import MisfitError
 from jobify.serializers._protocol import Serializer
-
-_OTHERWISE = "use durable=False, or another type"
+from jobify.serializers._values import ValueCodec
 
 
 class _Call(msgspec.Struct):
@@ -46,11 +42,10 @@ class ArgumentsCodec:
     def __init__(self, function: Callable[..., Any], signature: inspect.Signature, serializer: Serializer) -> None:
         self._function = function
         self._signature = signature
-        self._serializer = serializer
-        self._is_same = partial(is_same, dumps=serializer.dumps)
+        self._values = ValueCodec(serializer)
         self._positional: list[tuple[str, Any]] | None = None
         self._by_name: dict[str, Any] = {}
-        self._rest_positional: tuple[str, Any] | None = None
+        self._rest_positional: Iterable[tuple[str, Any]] = ()
         self._rest_by_name: Any = Any
 
     def pack(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
@@ -117,34 +112,17 @@ class ArgumentsCodec:
         return args, kwargs
 
     def _pack(self, name: str, value: object, hint: Any) -> msgspec.Raw:
-        data = b""
         try:
-            data = self._serializer.dumps(value, hint)
-            back = self._serializer.loads(data, hint)
-            if self._is_same(value, back):
-                return self._raw(data)
-            reason = _in_words(*culprit(value, back, self._is_same), is_annotated=hint is not Any)
-        except Exception as error:
-            number = _number_without_word(value) if data and self._serializer.is_json else None
-            reason = f"{in_words(error)}; {_OTHERWISE}" if number is None else _no_number(number)
-            msg = f"cannot store the argument {name!r} of {self._who()}: {reason}"
+            return msgspec.Raw(self._values.pack(value, hint))
+        except MisfitError as error:
+            msg = f"cannot store the argument {name!r} of {self._who()}: {error.about(name)}"
             raise InvalidArgumentsError(msg) from error
-        msg = f"cannot store the argument {name!r} of {self._who()}: {reason}"
-        raise InvalidArgumentsError(msg)
-
-    def _raw(self, data: bytes) -> msgspec.Raw:
-        if not self._serializer.is_json:
-            return msgspec.Raw(b'"' + base64.b64encode(data) + b'"')
-        if type(self._serializer) is not JSONSerializer:  # whose word alone it is that this can stand in a row
-            msgspec.json.decode(data)
-        return msgspec.Raw(data)
 
     def _unpack(self, name: str, hint: Any, raw: msgspec.Raw) -> object:
         try:
-            data = bytes(raw) if self._serializer.is_json else base64.b64decode(bytes(raw)[1:-1])
-            return self._serializer.loads(data, hint)
-        except Exception as error:
-            msg = f"the stored argument {name!r} does not fit {self._who()} any more: {in_words(error)}"
+            return self._values.unpack(bytes(raw), hint)
+        except MisfitError as error:
+            msg = f"the stored argument {name!r} does not fit {self._who()} any more: {error.about(name)}"
             raise InvalidArgumentsError(msg) from error
 
     def _who(self) -> str:
@@ -154,9 +132,7 @@ class ArgumentsCodec:
         """Return name and annotation of each positional argument, as many as there may be."""
         if self._positional is None:
             self._positional = self._read_annotations()
-        yield from self._positional
-        while self._rest_positional is not None:
-            yield self._rest_positional
+        return itertools.chain(self._positional, self._rest_positional)
 
     def _hint(self, name: str) -> Any:
         if self._positional is None:
@@ -164,15 +140,19 @@ class ArgumentsCodec:
         return self._by_name.get(name, self._rest_by_name)
 
     def _read_annotations(self) -> list[tuple[str, Any]]:
-        hints = _hints(self._function)
+        hints = hints_of_function(self._function)
         positional: list[tuple[str, Any]] = []
         for name, parameter in self._signature.parameters.items():
             hint = hints.get(name, Any)
-            hint = Any if hint is object else hint
             if parameter.kind is parameter.VAR_POSITIONAL:
-                self._rest_positional = (name, hint)
+                first, rest = _of_rest(hint)
+                positional += [(name, each) for each in first]
+                self._rest_positional = itertools.repeat((name, rest))
             elif parameter.kind is parameter.VAR_KEYWORD:
-                self._rest_by_name = hint
+                if typing.get_origin(hint) is typing.Unpack:
+                    self._by_name |= hints_of_class(*typing.get_args(hint))
+                else:
+                    self._rest_by_name = hint
             else:
                 if parameter.kind is not parameter.KEYWORD_ONLY:
                     positional.append((name, hint))
@@ -181,54 +161,11 @@ class ArgumentsCodec:
         return positional
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return what the annotations mean; those that cannot be resolved are as good as none."""
-    function = inspect.unwrap(function)
-    if not inspect.isroutine(function):  # an object with __call__
-        function = type(function).__call__
-    try:
-        return typing.get_type_hints(function, include_extras=True)
-    except Exception:  # noqa: BLE001  # annotations are the user's code
-        raw = getattr(function, "__annotations__", {})
-        return {name: hint for name, hint in raw.items() if not isinstance(hint, str)}
-
-
-def _in_words(value: Any, back: Any, *, is_annotated: bool) -> str:
-    """Return what has become of the culprit, and what to do."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return _no_number(value)
-    if is_dict(value) and is_dict(back) and (keys := [key for key in value if key not in back]):
-        return (
-            f"a key would come back as str: {keys[0]!r}; "
-            f"annotate the parameter with the types of its keys, as in dict[{type(keys[0]).__name__}, ...]"
-        )
-    kind, other = type(value).__name__, type(back).__name__
-    remedy = "pass a value of the annotated type" if is_annotated else "annotate the parameter with its type"
-    if type(value) is type(back):
-        return f"a {kind} would come back with other contents; {remedy}"
-    if is_annotated:
-        remedy = f"pass a value of the annotated type itself, or annotate the parameter with {kind}"
-    return f"a {kind} would come back as {other}; {remedy}"
-
-
-def _no_number(number: float) -> str:
-    return f"JSON has no {number}, however the parameter is annotated; {_OTHERWISE}"
-
-
-def _not_finite(value: Any) -> float | None:
-    """Return a number in a value for which JSON has no word; None if there is none."""
-    if isinstance(value, float):
-        return None if math.isfinite(value) else value
-    items: Iterable[Any] = value.values() if is_dict(value) else value if _is_collection(value) else ()
-    return next((number for item in items if (number := _not_finite(item)) is not None), None)
-
-
-def _number_without_word(value: Any) -> float | None:
-    try:
-        return _not_finite(value)
-    except RecursionError:  # it is too deep to be looked through, and that is what is wrong with it
-        return None
-
-
-def _is_collection(value: object) -> TypeGuard[Collection[Any]]:
-    return isinstance(value, list | tuple | set | frozenset)
+def _of_rest(hint: Any) -> tuple[tuple[Any, ...], Any]:
+    """Return the annotations of the first of `*args`, and of all that follow: `*tuple[int, str]` tells them apart."""
+    if typing.get_origin(hint) is typing.Unpack:
+        hint = typing.get_args(hint)[0]
+    elif not getattr(hint, "__unpacked__", False):
+        return (), hint
+    args = typing.get_args(hint)
+    return ((), args[0]) if args[-1:] and args[-1] is ... else (args, Any)

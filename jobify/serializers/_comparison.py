@@ -1,106 +1,150 @@
 """Whether a value that was stored has come back as it went: equal, and of the same types, all the way down."""
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
-from datetime import UTC, datetime
-from typing import Any, TypeGuard
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, time, tzinfo
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
 
-import msgspec
+from jobify.serializers._form import MisfitError, a, class_of, name_of
+from jobify.serializers._pydantic import is_model
+from jobify.serializers._records import fields_of
 
-_PLAIN = (type(None), bool, int, float, str)
-_write = msgspec.json.Encoder().encode
+_REMEDY = "pass another value, or use durable=False"
+_PLAIN = (type(None), bool, int, str, bytes)
+Part = tuple[str, object, object]
+"""Where it is in a value, what is there, and what is there in the one that has come back."""
+
+Seen = dict[tuple[int, int], tuple[object, object]]
+"""The pairs that are being looked at, by their ids; they are kept, so that no other object gets the id of one."""
 
 
-def is_same(value: object, back: object, dumps: Callable[[object, object], bytes]) -> bool:
-    """Whether a value has come back as it went: equal, and of the same types, all the way down.
+def difference(value: object, back: object) -> MisfitError | None:
+    """Return how a value has not come back as it went; None if it has.
 
-    The one exception is an int for a float, which people write all the time. What has fields is judged by them, so it
-    need not say itself what equal means; who has neither is judged by its bytes.
-
-    Args:
-        value: what was stored.
-        back: what has come back.
-        dumps: of the serializer.
+    What has fields is judged by them, so that it need not say itself what equal means. What has neither, or does not
+    say yes or no, is judged by what `copy` and `pickle` would make it from.
     """
-    kind = type(value)
-    if kind is not type(back):
-        return kind is int and type(back) is float and value == back
-    if kind in _PLAIN:
-        return bool(value == back)
-    pairs = _pairs(value, back)
-    if pairs is not None:
-        return all(is_same(item, other, dumps) for item, other in pairs)
-    if isinstance(value, datetime) and isinstance(back, datetime) and _is_one_instant(value, back):
-        return True
-    return bool(value == back) or (_has_no_equality(kind) and dumps(value, Any) == dumps(back, Any))
+    return _difference(value, back, {})
 
 
-def _has_no_equality(kind: Any) -> bool:
-    return kind.__eq__ is object.__eq__
+def _difference(value: Any, back: Any, seen: Seen) -> MisfitError | None:
+    kind = class_of(value)
+    if value is back or (id(value), id(back)) in seen:
+        return None
+    if kind is not class_of(back):
+        msg = f"is {a(name_of(kind))}, and would come back as {a(name_of(class_of(back)))}; {_REMEDY}"
+        return MisfitError(msg)
+    atom = value if kind in _PLAIN else _atom(value)
+    parts = None
+    if atom is not None:
+        equal = atom == (back if kind in _PLAIN else _atom(back))
+    else:
+        seen[id(value), id(back)] = value, back
+        parts = _parts(value, back, seen)
+        equal = _is_equal(value, back) if parts is None else None
+    if equal is not None:
+        return None if equal else _other(value)
+    for step, item, other in parts if parts is not None else _made_from(value, back):
+        if (found := _difference(item, other, seen)) is not None:
+            return found.inside(step)
+    return None
 
 
-def _is_one_instant(value: datetime, back: datetime) -> bool:
-    """Whether two aware datetimes are one instant; `==` denies it where a time comes twice or not at all (PEP 495)."""
-    if value.utcoffset() is None or back.utcoffset() is None:
-        return False
-    return value.astimezone(UTC) == back.astimezone(UTC)
+def _other(value: object) -> MisfitError:
+    return MisfitError(f"is {a(name_of(class_of(value)))} that would come back with other contents; {_REMEDY}")
 
 
-def culprit(value: Any, back: Any, is_same: Callable[[Any, Any], bool]) -> tuple[Any, Any]:
-    """Return the innermost part of a value that has not come back as it went, and what has come instead."""
-    pairs = _pairs(value, back) if type(value) is type(back) else None
-    for item, other in pairs or ():
-        if item is not value and not is_same(item, other):
-            return culprit(item, other, is_same)
-    return value, back
+def _atom(value: object) -> object:
+    """Return all that there is to some values whose `==` does not look at all of it; None for others."""
+    if isinstance(value, float):
+        return repr(value) if math.isnan(value) else (value, math.copysign(1, value))
+    if isinstance(value, Decimal):
+        return value.as_tuple()
+    if isinstance(value, datetime | time):
+        return value.replace(tzinfo=None), value.fold, _zone(value.tzinfo)
+    if isinstance(value, ZoneInfo):
+        return _zone(value)
+    return None
 
 
-def _pairs(value: Any, back: Any) -> list[tuple[Any, Any]] | None:
-    """Return the contents of two values of one type side by side; None if it has none.
-
-    Containers of different sizes or keys have a pair that is never the same.
-    """
-    if is_dict(value):
-        if value.keys() != back.keys():
-            return [(value, None)]
-        keys = {key: key for key in back}
-        return [pair for key, item in value.items() for pair in ((key, keys[key]), (item, back[key]))]
-    if _is_sequence(value):
-        return list(zip(value, back, strict=True)) if len(value) == len(back) else [(value, None)]
-    if _is_set(value):
-        return _pairs_of_sets(value, back)
-    names = _fields(type(value))
-    return None if names is None else [(getattr(value, name, None), getattr(back, name, None)) for name in names]
+def _zone(zone: tzinfo | None) -> object:
+    return (ZoneInfo, zone.key) if isinstance(zone, ZoneInfo) else (class_of(zone), zone)
 
 
-def _pairs_of_sets(value: AbstractSet[Any], back: AbstractSet[Any]) -> list[tuple[Any, Any]]:
-    if value == back:
-        others = {item: item for item in back}
-        return [(item, others[item]) for item in value]
-    if len(value) != len(back):
-        return [(value, None)]
-    return list(zip(sorted(value, key=_write), sorted(back, key=_write), strict=True))
+def _parts(value: Any, back: Any, seen: Seen) -> Iterable[Part] | None:
+    """Return the contents of two values of one type side by side; None if it has none."""
+    kind = class_of(value)
+    if issubclass(kind, dict):
+        return _of_dicts(value, back)
+    if issubclass(kind, set | frozenset):
+        return _of_sets(value, back, seen)
+    if is_model(kind):
+        return _of_models(value, back)
+    fields = fields_of(kind)
+    if fields is not None:
+        names = [field.name for field in fields if field.is_compared]
+        return [(f".{name}", getattr(value, name, None), getattr(back, name, None)) for name in names]
+    return _side_by_side(value, back) if issubclass(kind, list | tuple) else None
 
 
-def _fields(kind: Any) -> list[str] | None:
-    """Return the names of what a dataclass, a Struct or a class of attrs is made of, and compared by."""
-    if issubclass(kind, msgspec.Struct):
-        return list(kind.__struct_fields__)
-    if dataclasses.is_dataclass(kind):
-        return [field.name for field in dataclasses.fields(kind) if field.compare]
-    attributes = getattr(kind, "__attrs_attrs__", None)
-    return None if attributes is None else [attribute.name for attribute in attributes if attribute.eq]
+def _side_by_side(items: Any, others: Any) -> Iterable[Part]:
+    yield ".__len__()", len(items), len(others)
+    for index, (item, other) in enumerate(zip(items, others, strict=True)):
+        yield f"[{index}]", item, other
 
 
-def is_dict(value: object) -> TypeGuard[dict[Any, Any]]:
-    """Whether a value is a dict, of whatever."""
-    return isinstance(value, dict)
+def _of_dicts(items: Mapping[Any, Any], others: Mapping[Any, Any], dot: str = "") -> Iterator[Part]:
+    yield ".__len__()", len(items), len(others)
+    for key, other in zip(items, others, strict=True):
+        yield f".keys() of {key!r}", key, other
+        yield f".{key}" if dot else f"[{key!r}]", items[key], others[other]
 
 
-def _is_set(value: object) -> TypeGuard[AbstractSet[Any]]:
-    return isinstance(value, set | frozenset)
+def _of_models(value: Any, back: Any) -> Iterator[Part]:
+    for name in ("__dict__", "__pydantic_extra__", "__pydantic_private__"):
+        yield from _of_dicts(getattr(value, name) or {}, getattr(back, name) or {}, ".")
 
 
-def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
-    return isinstance(value, list | tuple)
+def _of_sets(items: Any, others: Any, seen: Seen) -> Iterable[Part]:
+    """Pair the members of two sets: by their `==`, else each with one from which it does not differ."""
+    if items == others:
+        equals = {other: other for other in others}
+        return [("{...}", item, equals[item]) for item in items]
+    left = list(others)
+    pairs: list[Part] = [(".__len__()", len(items), len(others))]
+    for item in items:
+        found = [index for index, other in enumerate(left) if _difference(item, other, {**seen}) is None]
+        if not found:
+            return [("{...}", item, left[0] if left else None)]
+        pairs.append(("{...}", item, left.pop(found[0])))
+    return pairs
+
+
+def _is_equal(value: Any, back: Any) -> bool | None:
+    """Return what two objects say themselves; None if they do not."""
+    own: object = class_of(value).__eq__
+    if own is object.__eq__:
+        return None
+    try:
+        equal = value == back
+    except Exception:  # noqa: BLE001  # an object of a user
+        return None
+    return equal if isinstance(equal, bool) else None
+
+
+def _made_from(value: Any, back: Any) -> Iterator[Part]:
+    """Return what the two could be made from again."""
+    for item, other in zip(_reduced(value), _reduced(back), strict=True):
+        if class_of(item) is class_of(other) is dict:
+            yield from _of_dicts(item, other, ".")
+        else:
+            yield "", item, other
+
+
+def _reduced(value: Any) -> list[Any]:
+    reduced: Any = value.__reduce_ex__(4)
+    parts: list[Any] = list(reduced) if class_of(reduced) is tuple else [reduced]
+    made: list[Any] = [[*part] if hasattr(part, "__next__") else part for part in parts]
+    return made + [None] * (6 - len(made))

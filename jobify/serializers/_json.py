@@ -1,44 +1,40 @@
 """JSON, typed by annotations."""
 
-from functools import lru_cache
-from typing import Any
-
 import msgspec
 
+from jobify.serializers._form import MisfitError
+from jobify.serializers._forms import form_of
+
 _encode = msgspec.json.Encoder().encode
-
-
-@lru_cache(maxsize=4096)
-def _decoder(annotation: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(annotation)
+_decode = msgspec.json.Decoder().decode
 
 
 class JSONSerializer:
-    """Stores values as JSON that people can read.
+    """Stores values as JSON that people can read, each in the form of its annotation.
 
-    It knows what msgspec knows: the types of JSON, datetimes, dates, times, timedeltas, UUID, Decimal,
-    Enum, bytes, dataclasses, attrs classes, NamedTuple, TypedDict, Struct, and unions and collections of
-    these. A datetime keeps its instant and its offset from UTC, not the name of its zone.
+    A value must be exactly of the annotated type, all the way down: so it comes back as it went. What has no
+    annotation must be JSON already.
     """
 
     is_json = True
 
-    def dumps(self, value: object, annotation: object, /) -> bytes:  # noqa: ARG002  # a value tells its type itself
+    def dumps(self, value: object, annotation: object, /) -> bytes:
         """Return a value as JSON.
 
         Raises:
-            TypeError: JSON has no form for it.
+            ValueError: it is not of the annotated type, or there is no form for that.
         """
-        return _encode(value)
+        return _encode(form_of(annotation).to_json(value))
 
     def loads(self, data: bytes, annotation: object, /) -> object:
         """Return JSON as a value of the annotated type.
 
         Raises:
-            msgspec.ValidationError: it is not a value of that type.
+            ValueError: it is not the form of such a value.
         """
         try:
-            decoder = _decoder(annotation)
-        except TypeError:  # an annotation that cannot be hashed
-            decoder = msgspec.json.Decoder(annotation)
-        return decoder.decode(data)
+            decoded = _decode(data)
+        except msgspec.DecodeError as error:
+            msg = f"is no JSON: {error}"
+            raise MisfitError(msg) from error
+        return form_of(annotation).from_json(decoded)
