@@ -186,18 +186,34 @@ async def test_a_stop_of_an_app_that_starts_is_refused(
 @pytest.mark.parametrize(
     ("annotation", "value", "message"),
     [
-        (None, math.nan, "JSON has no nan, however the parameter is annotated; use durable=False, or another type"),
-        (float, math.inf, "JSON has no inf, however the parameter is annotated; use durable=False, or another type"),
-        (list[float], [1.0, -math.inf], "JSON has no -inf, however the parameter is annotated"),
-        (None, {"a": [(1, math.nan)]}, "a tuple would come back as list; annotate the parameter with its type"),
+        (None, math.nan, "cargo is nan, and JSON has no nan; use durable=False, or another type"),
+        (float, math.inf, "cargo is inf, and JSON has no inf; use durable=False, or another type"),
+        (list[float], [1.0, -math.inf], "cargo[1] is -inf, and JSON has no -inf"),
+        (
+            None,
+            {"a": [(1, math.nan)]},
+            "cargo['a'][0] is a tuple, which JSON alone does not bring back as one; annotate it",
+        ),
         (None, {"a": [1, math.nan]}, "JSON has no nan"),
-        (None, {1: 2}, "a key would come back as str: 1; annotate the parameter with the types of its keys"),
-        (dict, {1: 2}, "a key would come back as str: 1; annotate the parameter with the types of its keys"),
-        (None, {1: "a", "1": "b"}, "a key would come back as str: 1"),
-        (None, [{"a": {1.5: 1}}], "a key would come back as str: 1.5"),
-        (None, (1, 2), "a tuple would come back as list; annotate the parameter with its type"),
-        (None, [1, {"a": b"x"}], "a bytes would come back as str; annotate the parameter with its type"),
-        (tuple[int, int], [1, 2], "a list would come back as tuple; pass a value of the annotated type"),
+        (
+            None,
+            {1: 2},
+            "cargo has a key that is an int: 1; JSON has only str keys, so annotate it with the types of its keys",
+        ),
+        (
+            dict,
+            {1: 2},
+            "cargo has a key that is an int: 1; JSON has only str keys, so annotate it with the types of its keys",
+        ),
+        (None, {1: "a", "1": "b"}, "cargo has a key that is an int: 1"),
+        (None, [{"a": {1.5: 1}}], "cargo[0]['a'] has a key that is a float: 1.5"),
+        (None, (1, 2), "cargo is a tuple, which JSON alone does not bring back as one; annotate it with its type"),
+        (
+            None,
+            [1, {"a": b"x"}],
+            "cargo[1]['a'] is a bytes, which JSON alone does not bring back as one; annotate it with its type",
+        ),
+        (tuple[int, int], [1, 2], "cargo is a list, and not a tuple; pass a tuple, or annotate it with list"),
     ],
 )
 async def test_a_refusal_says_what_is_true(

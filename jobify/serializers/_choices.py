@@ -140,7 +140,7 @@ class UnionForm:
         members = " | ".join(self._members)
         if not what:
             return MisfitError(f"is stored as nothing that {members} can be")
-        return MisfitError(f"{what} not {members}; pass one of these, or annotate the parameter with its type too")
+        return MisfitError(f"{what} not {members}; pass one of these, or annotate it with its type too")
 
 
 def _is_the_same(one: object, other: object) -> bool:

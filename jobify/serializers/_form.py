@@ -90,7 +90,7 @@ def kind_of(data: object) -> str:
 def misfit(value: object, wanted: str) -> MisfitError:
     """Return the error about a value of another type than the annotated one."""
     kind = name_of(class_of(value))
-    reason = f"is {a(kind)}, and not {a(wanted)}; pass {a(wanted)}, or annotate the parameter with {kind}"
+    reason = f"is {a(kind)}, and not {a(wanted)}; pass {a(wanted)}, or annotate it with {kind}"
     return MisfitError(reason, is_stranger=True)
 
 
@@ -159,7 +159,7 @@ class PlainForm:
             return dict(zip([self._key(key) for key in value], each_of_dict(self.to_json, value), strict=True))
         name = name_of(kind)
         msg = (
-            f"is {a(name)}, which JSON alone does not bring back as one; annotate the parameter with its type, as in "
+            f"is {a(name)}, which JSON alone does not bring back as one; annotate it with its type, as in "
             f"{example(value, name)}, or use durable=False"
         )
         raise MisfitError(msg)
@@ -168,14 +168,32 @@ class PlainForm:
         if class_of(key) is not str:
             kind = name_of(class_of(key))
             msg = (
-                f"has a key that is {a(kind)}: {key!r}; JSON has only str keys, so annotate the parameter with the "
-                f"types of its keys, as in dict[{kind}, ...]"
+                f"has a key that is {a(kind)}: {key!r}; JSON has only str keys, so annotate it with the types of its "
+                f"keys, as in dict[{kind}, ...]"
             )
             raise MisfitError(msg)
         return text(key)
 
     def from_json(self, data: Any) -> Any:
         """Return the decoded value, which it is already."""
+        return data
+
+
+class PlainDictForm(PlainForm):
+    """The form of a dict of which the annotation does not say what is in it."""
+
+    kinds = frozenset({"object"})
+
+    def to_json(self, value: Any) -> Any:
+        """Return the dict, if it has str keys, and plain values."""
+        if class_of(value) is not dict:
+            raise misfit(value, "dict")
+        return super().to_json(value)
+
+    def from_json(self, data: Any) -> Any:
+        """Return the dict."""
+        if class_of(data) is not dict:
+            raise unreadable(data, "dict")
         return data
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from jobify.serializers._annotations import Unresolved, bare, fill_in, spelled
 from jobify.serializers._choices import EnumForm, LiteralForm, UnionForm
 from jobify.serializers._collections import ArrayForm, DictForm, TupleForm
-from jobify.serializers._form import Form, MisfitError, PlainForm, a, class_of, name_of
+from jobify.serializers._form import Form, MisfitError, PlainDictForm, PlainForm, a, class_of, name_of
 from jobify.serializers._pydantic import AdaptedForm, ModelForm, is_model, is_of_pydantic
 from jobify.serializers._records import RecordForm, TypedDictForm, fields_of
 from jobify.serializers._scalars import form_of_class
@@ -27,7 +27,7 @@ _ARRAYS: dict[Any, tuple[type, ...]] = {
     collections.abc.Collection: (list, tuple, set, frozenset),
     collections.abc.Iterable: (list, tuple, set, frozenset),
 }
-_TEXT_DICT = DictForm(form_of_class(str) or _PLAIN, _PLAIN)
+_PLAIN_DICT = PlainDictForm()
 _DICTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
@@ -80,7 +80,7 @@ def _collection(kind: Any, args: tuple[Any, ...]) -> Form | None:
             return ArrayForm(tuple, form_of(args[0] if args else Any))
         return TupleForm([form_of(argument) for argument in args])
     if kind in _DICTS:
-        return DictForm(*(form_of(argument) for argument in args)) if args else _TEXT_DICT
+        return DictForm(*(form_of(argument) for argument in args)) if args else _PLAIN_DICT
     if (classes := _ARRAYS.get(kind)) is None:
         return None
     item = form_of(args[0] if args else Any)
