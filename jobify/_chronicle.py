@@ -105,12 +105,11 @@ class Chronicle:
         """Return a result as it is stored, and why it is not if it is not."""
         if not self._serialized or value is None or entry.spec is None:
             return value, None
-        try:
-            return entry.spec.codec.pack_result(value), None
-        except Exception as error:  # noqa: BLE001  # whatever it is, the run has succeeded
-            reason = f"its result is not stored: {in_words(error)}"
-            logger.warning("job %r of task %r: %s", entry.id, entry.task, reason)
-            return None, reason
+        packed = entry.spec.results.pack_result(value)
+        if packed.reason is None:
+            return packed.data, None
+        logger.warning("job %r of task %r: %s", entry.id, entry.task, packed.reason)
+        return None, packed.reason
 
 
 def record_of(row: StoredRun, specs: Mapping[str, TaskSpec], tz: tzinfo, *, serialized: bool) -> RunRecord:
@@ -144,4 +143,4 @@ def _read(value: bytes, spec: TaskSpec | None) -> Any:
     if spec is None:
         msg = "its task is not registered"
         raise LookupError(msg)
-    return spec.codec.unpack_result(value)
+    return spec.results.unpack_result(value)

@@ -206,7 +206,7 @@ def _run_of(entry: Entry, row: StoredRun) -> "Run[object]":
         error = ElsewhereError(row.reason)
     elif isinstance(value, bytes) and entry.spec is not None:
         try:
-            value = entry.spec.codec.unpack_result(value)
+            value = entry.spec.results.unpack_result(value)
         except JobifyError as problem:
             error = problem
     tz = entry.tz

@@ -64,7 +64,7 @@ class TaskSpec:
         function: what to call.
         signature: of `function`.
         codec: turns arguments into bytes and back, by the annotations of `function`.
-        results: turns what it returns into bytes and back, by the same.
+        results: turns what `function` returns into bytes and back.
         run_mode: where to call it.
         retry: whether a failed attempt is followed by another; None if not.
         timeout: the seconds that an attempt may take; None for no limit.

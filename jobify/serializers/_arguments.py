@@ -79,25 +79,6 @@ class ArgumentsCodec:
         kwargs = {name: self._unpack(name, self._hint(name), raw) for name, raw in call.kwargs.items()}
         return self.check(tuple(args), kwargs)
 
-    def pack_result(self, value: object) -> bytes:
-        """Return what the function has returned as bytes.
-
-        Raises:
-            InvalidArgumentsError: it would not come back as it is.
-        """
-        return bytes(self._pack("return", value, self._return_hint()))
-
-    def unpack_result(self, data: bytes) -> object:
-        """Return what the function had returned.
-
-        Raises:
-            InvalidArgumentsError: it does not fit the function any more.
-        """
-        return self._unpack("return", self._return_hint(), msgspec.Raw(data))
-
-    def _return_hint(self) -> Any:
-        return _hints(self._function).get("return", Any)
-
     def check(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         """Return arguments that were stored by an earlier start of the app.
 
