@@ -105,7 +105,7 @@ class Job(JobView[T_co]):
         """Let the job start again, also if it is held because crashes have cut its run short too often.
 
         A recurring job goes on at its next time; those that passed meanwhile are told as skipped. A one-time
-        job whose time has passed starts now.
+        job whose time has passed starts now, unless its misfire policy finds it too late.
 
         Returns:
             Whether it was paused or held; False for a job that has finished.

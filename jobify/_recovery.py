@@ -49,7 +49,8 @@ async def recover(scheduler: Scheduler, *, is_wanted: Callable[[], bool]) -> Non
 
 
 async def _claim(scheduler: Scheduler, before: datetime) -> dict[str, StoredJob]:
-    return {row.id: row for row in await scheduler.keeper.ask(scheduler.storage.claim, before)}
+    rows = await scheduler.keeper.ask(scheduler.storage.claim, before)
+    return {row.id: row for row in rows if scheduler.shared.makes_room(row)}
 
 
 async def _restore(scheduler: Scheduler, rows: Mapping[str, StoredJob]) -> list[Entry]:

@@ -115,6 +115,20 @@ class Shared:
         finally:
             self._looking = False
 
+    def makes_room(self, row: StoredJob) -> bool:
+        """Whether a row that was just claimed is to be brought back: not if its job is being accepted right now.
+
+        A job of its id that was replaced by it, which nobody has told yet, is lost.
+        """
+        entry = self._ledger.entries.get(row.id)
+        if entry is None:
+            return True
+        if entry.status is None:
+            return False
+        if entry.row != row.number:
+            self._lose(entry.row)
+        return entry.row != row.number
+
     # What others do
 
     def _notice(self, notice: Notice) -> None:
