@@ -14,11 +14,12 @@ from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, NotRequired, Required, TypedDict, TypeVar, Unpack
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 
-from jobify import InvalidArgumentsError, Jobify
+from jobify import InvalidArgumentsError, Jobify, ResultNotStoredError
 from jobify.serializers import ArgumentsCodec, JSONSerializer, PackedResult, PickleSerializer, ResultCodec, Serializer
 from jobify.storage import SQLiteStorage
 from jobify_testing import VirtualClock
@@ -138,6 +139,9 @@ def read_as(hint: Any, stored: str) -> Any:
         (Both[date], Both(DAY, DAY)),
         (Extended, {"first": DAY, "third": 3}),
         (Box, Box("a")),
+        (Any | None, {"a": [None, 1]}),
+        (Any | str | date, DAY),
+        (Any | str | date, {"$date": "2026-03-01"}),
     ],
 )
 def test_generic_classes_come_back_as_they_went(hint: Any, value: object) -> None:
@@ -469,6 +473,32 @@ async def test_pickled_arguments_survive_a_restart(virtual_clock: VirtualClock) 
         assert await job == 4
 
 
+async def test_results_keep_their_types_in_the_history(virtual_clock: VirtualClock) -> None:
+    """A run tells its result after a restart, or which part of it could not be stored."""
+    app = Jobify(storage=SQLiteStorage("results.db"))
+    now = datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin"))
+
+    @app.task(name="when")
+    async def when() -> dict[str, datetime | date]:
+        return {"now": now, "day": DAY}
+
+    @app.task(name="which")
+    async def which() -> dict[str, date]:
+        return {"day": DAY, "now": now}
+
+    async with app:
+        await when.schedule().delay(1, job_id="when")
+        await which.schedule().delay(1, job_id="which")
+        await app.wait_all()
+    async with app:
+        kept, lost = await app.get_run("when"), await app.get_run("which")
+        assert kept is not None
+        assert lost is not None
+        assert identical(kept.result(), {"now": now, "day": DAY})
+        with pytest.raises(ResultNotStoredError, match=r"the result\['now'\] is a datetime, and not a date"):
+            lost.result()
+
+
 def results(function: Callable[..., Any], serializer: Serializer | None = None) -> ResultCodec:
     """Return what stores the results of a function."""
     return ResultCodec(function, signature(function), serializer or JSONSerializer())
@@ -491,6 +521,21 @@ def later() -> Coroutine[Any, Any, date]:
 
 def nothing() -> None:
     """Return nothing."""
+
+
+class Vague:
+    """An annotation that does not even let itself be looked at."""
+
+    def __getattr__(self, name: str) -> object:
+        """Raise what nobody expects."""
+        raise RuntimeError(name)
+
+
+def vague() -> None:
+    """Return what cannot be told."""
+
+
+vague.__annotations__["return"] = Vague()
 
 
 def anything():  # type: ignore[no-untyped-def]
@@ -519,6 +564,7 @@ def test_results_come_back_as_they_went(function: Callable[..., Any]) -> None:
             r"cannot store the result of birthday\(\) -> datetime.date: the result is a str, and not a date",
         ),
         (nothing, 5, "the result is an int, and not None"),
+        (vague, 5, r"cannot store the result of vague.*RuntimeError: __"),
         (anything, {"a": (1,)}, r"the result\['a'\] is a tuple"),
         (anything, threading.Lock(), "the result is a lock"),
         (anything, endless(), "the result is nested too deep, or contains itself"),

@@ -16,6 +16,7 @@ from jobify.serializers._records import RecordForm, TypedDictForm, fields_of
 from jobify.serializers._scalars import form_of_class
 
 _PLAIN = PlainForm()
+_PLAIN_CLASSES: set[Any] = {type(None), bool, int, float, str}
 _ARRAYS: dict[Any, tuple[type, ...]] = {
     list: (list,),
     set: (set,),
@@ -102,16 +103,18 @@ def _class(annotation: Any, kind: Any) -> Form | None:
 
 def _union(annotation: Any) -> Form:
     members = dict.fromkeys(_members(annotation))
-    if float in members:
-        members.pop(int, None)  # an int is welcome where a float is, and stays one
-    if len(members) == 1:
-        return form_of(*members)
-    names = [_name(member) for member in members]
+    covered = _PLAIN_CLASSES if Any in members else {int} if float in members else set[Any]()
+    kept = [
+        member for member in members if member not in covered
+    ]  # the others are taken by that one, and stay the same
+    if len(kept) == 1:
+        return form_of(*kept)
+    names = [_name(member) for member in kept]
     longer = [
         f"{getattr(member, '__module__', '')}.{name}" if names.count(name) > 1 else name
-        for member, name in zip(members, names, strict=True)
+        for member, name in zip(kept, names, strict=True)
     ]
-    return UnionForm({name: form_of(member) for name, member in zip(longer, members, strict=True)})
+    return UnionForm({name: form_of(member) for name, member in zip(longer, kept, strict=True)})
 
 
 def _name(member: Any) -> str:
@@ -123,6 +126,8 @@ def _name(member: Any) -> str:
 def _members(annotation: Any) -> list[Any]:
     """Return the members of a union, and of the unions in it."""
     annotation = bare(annotation)
+    if annotation is object:
+        return [Any]
     if isinstance(annotation, typing.TypeVar):
         meant: tuple[Any, ...] = annotation.__constraints__ or (annotation.__bound__ or Any,)
         return [member for each in meant for member in _members(each)]

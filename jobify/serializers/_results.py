@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from jobify._words import in_words
 from jobify.exceptions import InvalidArgumentsError
 from jobify.serializers._annotations import bare, hints_of_function
 from jobify.serializers._form import MisfitError
@@ -48,8 +49,8 @@ class ResultCodec:
         """Return a result as bytes, or the reason why it has none: that fails nobody's job."""
         try:
             return PackedResult(self._values.pack(value, self._hint))
-        except MisfitError as error:
-            return PackedResult(None, f"cannot store the result of {self._who()}: {error.about('the result')}")
+        except Exception as error:  # noqa: BLE001  # whatever it is, the job has succeeded
+            return PackedResult(None, f"cannot store the result of {self._who()}: {_why(error)}")
 
     def unpack_result(self, data: bytes | str) -> object:
         """Return a result that was stored.
@@ -59,8 +60,8 @@ class ResultCodec:
         """
         try:
             return self._values.unpack(data.encode() if isinstance(data, str) else data, self._hint)
-        except MisfitError as error:
-            msg = f"the stored result does not fit {self._who()} any more: {error.about('the result')}"
+        except Exception as error:
+            msg = f"the stored result does not fit {self._who()} any more: {_why(error)}"
             raise InvalidArgumentsError(msg) from error
 
     def _who(self) -> str:
@@ -72,6 +73,10 @@ class ResultCodec:
         if typing.get_origin(hint) in _AWAITABLE and not _is_async(self._function):
             return typing.get_args(hint)[-1]  # what the caller awaits
         return hint
+
+
+def _why(error: Exception) -> str:
+    return error.about("the result") if isinstance(error, MisfitError) else in_words(error)
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
