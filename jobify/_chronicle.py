@@ -47,10 +47,12 @@ class Chronicle:
         return True
 
     def ended(self, entry: Entry, outcome: Outcome) -> list[StoredRun]:
-        """Return the row of a run that has just ended."""
+        """Return the row of a run that has just ended; none if its job was replaced: the id is another's."""
+        if entry.given_up == "replaced":
+            return []
         error = in_words(outcome.error) if outcome.error is not None else None
         value = reason = None
-        if error is None and entry.row and self.retention is not None:
+        if error is None and entry.kept and self.retention is not None:
             value, reason = self._stored(entry, outcome.value)
         return self._row(entry, str(outcome.status), error=error, value=value, reason=reason)
 
@@ -75,7 +77,7 @@ class Chronicle:
     def _row(
         self, entry: Entry, status: str, *, error: str | None = None, value: Any = None, reason: str | None = None
     ) -> list[StoredRun]:
-        if not entry.row or self.retention is None:
+        if not entry.kept or self.retention is None:
             return []
         now = self._clock.now()
         try:
@@ -84,7 +86,7 @@ class Chronicle:
             expires_at = _FOREVER
         return [
             StoredRun(
-                job=entry.row,
+                job=entry.kept,
                 job_id=entry.id,
                 task=entry.task,
                 parent=entry.parent,

@@ -122,6 +122,7 @@ class Control(Rescheduling):
         scheduler = self.scheduler
         times = times_now(entry, scheduler.clock, self.tz)
         if entry.trigger is None or times is None:
+            entry.judged = entry.until is not None  # a run that was cut short is no miss
             return None, ()
         if entry.status is not JobStatus.SCHEDULED or entry.attempt or entry.run_task is not None:
             later = times.passed(entry.reached) if entry.paused and entry.watch is not None else None

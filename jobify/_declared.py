@@ -89,7 +89,7 @@ async def _begin(scheduler: Scheduler, spec: TaskSpec, entry: Entry | None, stor
         entry.paused = stored.paused
         logger.info("the declared recurrence of %r has changed: its next time is %s", spec.name, entry.exec_at)
     try:
-        entry.row = await ask(storage.add, to_row(entry), replace=stored is not None, runs=runs)
+        entry.row = entry.kept = await ask(storage.add, to_row(entry), replace=stored is not None, runs=runs)
     except DuplicateJobError:  # another process has been faster with the same
         return None
     return entry if storage.is_mine(entry.row) else None

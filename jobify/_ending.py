@@ -74,7 +74,7 @@ class Ending:
         await self._carry(entry, self._pass_over(entry, decision))
 
     async def _carry(self, entry: Entry, step: Coroutine[None, None, None]) -> None:
-        await self._keeper.whole(self._guarded(entry, step), stored=bool(entry.row), about=entry)
+        await self._keeper.whole(self._guarded(entry, step), stored=bool(entry.kept), about=entry)
 
     async def _guarded(self, entry: Entry, step: Coroutine[None, None, None]) -> None:
         try:
@@ -94,7 +94,7 @@ class Ending:
     async def _write(self, entry: Entry, row: StoredJob | None, runs: list[StoredRun]) -> None:
         number, storage = entry.row, self._keeper.storage
         runs, entry.unwritten = [*entry.unwritten, *runs], []
-        if number and await self._keeper.insist(storage.finish, number, row, runs=runs):
+        if (number or runs) and await self._keeper.insist(storage.finish, number, row, runs=runs):
             self._ledger.unfinished.pop(number, None)
             retention = self._chronicle.retention
             if retention is not None and self._chronicle.is_due(runs):

@@ -117,6 +117,7 @@ class Entry(JobState):
         place: the order among the jobs that are due at the same instant.
         packed: whether `args` and `kwargs` have still to be taken from `arguments`.
         row: its number in the storage; 0 if it is not stored.
+        kept: the number that it had there first; 0 if it was never stored.
         due: when it is to start, in whole nanoseconds: since 1970 if `wall`, else monotonic.
         wall: whether it follows the wall clock.
         delay: the seconds that `exec_at` was forecast from; None if it was given as an instant.
@@ -149,6 +150,7 @@ class Entry(JobState):
         "here",
         "interruptions",
         "judged",
+        "kept",
         "kwargs",
         "misfire_policy",
         "number",
@@ -183,6 +185,7 @@ class Entry(JobState):
         self.place = 0
         self.packed = False
         self.row = 0
+        self.kept = 0
         self.due = 0
         self.wall = False
         self.delay: float | None = None
@@ -211,6 +214,11 @@ class Entry(JobState):
         """The last time that has its run, or is to have it next."""
         covered = self.covered
         return covered if covered is not None and covered.nanoseconds > self.here.nanoseconds else self.here
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether it runs beside another, for a time of that."""
+        return self.parent is not None and self.id.startswith(f"{self.parent}@")
 
     @property
     def follows_wall_clock(self) -> bool:

@@ -20,10 +20,12 @@ def after_crash(scheduler: Scheduler, entry: Entry) -> Decision | None:
     entry.unwritten += scheduler.chronicle.interrupted(entry)
     entry.interruptions += 1
     entry.attempt = max(entry.attempt - 1, 0)
+    is_skipped = _is_skipped(entry)
     most = scheduler.settings.max_interruptions
     if entry.held is None and most is not None and entry.interruptions >= most:
-        entry.held = f"a crash has cut its run short {entry.interruptions} times"
-    if _is_skipped(entry):
+        times = "once" if entry.interruptions == 1 else f"{entry.interruptions} times"
+        entry.held = f"a crash has cut its run short {times}"
+    if is_skipped:
         return _skip(scheduler, entry)
     if not entry.attempt:
         entry.started_at = None
@@ -34,7 +36,7 @@ def after_crash(scheduler: Scheduler, entry: Entry) -> Decision | None:
 def _is_skipped(entry: Entry) -> bool:
     if entry.held is not None or entry.spec is None:  # it is seen later what becomes of it
         return False
-    default = OnCrash.RERUN if entry.trigger is None else OnCrash.SKIP
+    default = OnCrash.SKIP if entry.trigger is not None or entry.is_beside else OnCrash.RERUN
     return (entry.spec.on_crash or default) is OnCrash.SKIP
 
 

@@ -176,7 +176,7 @@ def from_row(  # what an entry is made of
     entry.follow(trigger)
     entry.elsewhere, entry.status = False, None
     entry.spec = spec
-    entry.row = row.number
+    entry.row = entry.kept = row.number
     entry.arguments = row.arguments
     entry.packed = True
     entry.declaration = row.declaration

@@ -29,6 +29,8 @@ async def recover(scheduler: Scheduler, *, is_wanted: Callable[[], bool]) -> Non
         InvalidArgumentsError: the storage cannot keep the arguments of a declared recurrence.
     """
     rows = await _claim(scheduler, scheduler.shared.until())
+    if (retention := scheduler.chronicle.retention) is not None:
+        await scheduler.keeper.ask(scheduler.storage.prune, scheduler.clock.now(), most=retention.most)
     declared = [
         await declare(scheduler, spec, rows) for spec in tuple(scheduler.specs.values()) if spec.trigger is not None
     ]
@@ -79,12 +81,14 @@ async def _write(scheduler: Scheduler, changed: list[Entry]) -> None:
     if not changed:
         return
     ask, storage = scheduler.keeper.ask, scheduler.storage
-    rows = [to_row(entry) for entry in changed if entry.given_up is None]
-    await ask(storage.release, rows, runs=[run for entry in changed for run in entry.unwritten])
+    going_on = [entry for entry in changed if entry.given_up is None]
+    if going_on:
+        runs = [run for entry in going_on for run in entry.unwritten]
+        await ask(storage.release, [to_row(entry) for entry in going_on], runs=runs)
     for entry in changed:
-        entry.unwritten = []
         if entry.given_up is not None:
-            await ask(storage.remove, entry.row)
+            await ask(storage.remove, entry.row, runs=entry.unwritten)
+        entry.unwritten = []
 
 
 def _begin(scheduler: Scheduler, restored: list[Entry]) -> None:
@@ -113,7 +117,8 @@ async def _revive(scheduler: Scheduler, row: StoredJob, spec: TaskSpec | None) -
         entry.held = f"task {row.task!r} is not registered"
     most = scheduler.settings.max_interruptions
     if not row.running and most is not None and entry.interruptions >= most:
-        entry.held = f"a crash has cut its run short {entry.interruptions} times"
+        times = "once" if entry.interruptions == 1 else f"{entry.interruptions} times"
+        entry.held = f"a crash has cut its run short {times}"
     return entry
 
 

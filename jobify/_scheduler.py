@@ -145,6 +145,7 @@ class Scheduler:
             if entry.arguments is not None:
                 runs = self.chronicle.called_off(old, "replaced") if old is not None else []
                 entry.row = await self.keeper.ask(self.storage.add, to_row(entry), replace=replace, runs=runs)
+                entry.kept = entry.row
             elif old is not None and old.row:
                 await self.keeper.ask(self.storage.remove, old.row, runs=self.chronicle.called_off(old, "replaced"))
         except BaseException:

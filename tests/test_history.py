@@ -390,6 +390,43 @@ async def test_replaced_and_cancelled_jobs_are_in_the_history(app: Jobify) -> No
         ]
 
 
+async def test_the_last_run_of_a_cancelled_recurrence_is_in_the_history(
+    app: Jobify, virtual_clock: VirtualClock
+) -> None:
+    """A job that is cancelled during a run ends that run, whose outcome is known later."""
+
+    @app.task
+    async def tick() -> int:
+        await asyncio.sleep(10)
+        return 7
+
+    async with app:
+        job = await tick.schedule().cron("0 * * * *", job_id="it")
+        await virtual_clock.advance(HOUR)
+        await job.cancel()
+        await job.wait()
+    async with app:
+        run = await app.get_run("it")
+        assert run is not None
+        assert run.result() == 7
+
+
+async def test_the_history_is_pruned_at_a_start_too(storage: Storage, virtual_clock: VirtualClock) -> None:
+    """A program that never writes many records between two starts is bounded all the same."""
+    app = Jobify(storage=storage, retention=Retention(most=10))
+
+    @app.task
+    async def work() -> None: ...
+
+    for _ in range(4):
+        async with app:
+            for _ in range(20):
+                await work.push()
+            await app.wait_all()
+    async with app:
+        assert len(await app.history(limit=1000)) == 10
+
+
 @pytest.mark.parametrize(
     "wrong", [{"success": -1}, {"failure": float("nan")}, {"most": 0}, {"most": True}, {"success": None}]
 )

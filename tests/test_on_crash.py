@@ -174,6 +174,76 @@ async def test_a_graceful_stop_is_no_crash(
     assert [time / HOUR for _, time in starts(job_transitions, "it")] == [1, 1]
 
 
+async def test_a_job_beside_another_is_started_at_most_once_too(
+    storage: Storage, virtual_clock: VirtualClock, job_transitions: TransitionLog
+) -> None:
+    """What runs beside a recurring job is an occurrence of it: by default a crash ends it, with a record."""
+    app = Jobify(storage=storage)
+
+    @app.task
+    async def tick() -> None:
+        await asyncio.sleep(1.5 * HOUR)
+
+    async with app:
+        await tick.schedule().cron(Cron("0 * * * *", overlap="allow"), job_id="it")
+        await virtual_clock.advance(2 * HOUR + 60)
+        await crash(app)
+    async with app:
+        assert [(job.id, job.recurring) for job in await app.jobs()] == [("it", True)]
+        interrupted = [run.job_id for run in await app.history(status="interrupted")]
+        assert sorted(interrupted) == ["it", "it@2026-01-01T02:00:00Z"]
+
+
+async def test_a_held_recurrence_that_is_released_goes_on_at_its_next_time(virtual_clock: VirtualClock) -> None:
+    """Released by hand it runs no occurrence again that a crash has cut short."""
+    app = Jobify(storage=MemoryStorage(), max_interruptions=1)
+    calls: list[float] = []
+
+    @app.task
+    async def tick() -> None:
+        calls.append(virtual_clock.monotonic())
+        await asyncio.sleep(60)
+
+    async with app:
+        await tick.schedule().cron("0 * * * *", job_id="it")
+        await virtual_clock.advance(HOUR + 10)
+        await crash(app)
+    async with app:
+        job = await app.get_job("it")
+        assert job is not None
+        assert job.held == "a crash has cut its run short once"
+        await job.resume()
+        await virtual_clock.advance(HOUR)
+    assert calls == [HOUR, 2 * HOUR]
+
+
+@pytest.mark.parametrize("turns", range(1, 25))
+async def test_a_crash_of_the_next_start_records_nothing_twice(
+    storage: Storage, virtual_clock: VirtualClock, turns: int
+) -> None:
+    """What becomes of a job is written with its record, in one transaction."""
+    app = Jobify(storage=storage)
+
+    @app.task(on_crash="skip")
+    async def work() -> None:
+        await asyncio.sleep(10)
+
+    async with app:
+        await work.schedule().delay(1, job_id="cut")
+        await work.schedule().delay(100, job_id="late", misfire_policy=MisfirePolicy.SKIP)
+        await virtual_clock.advance(2)
+        await crash(app)
+    await virtual_clock.advance(200)
+    starting = asyncio.ensure_future(app.start())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await crash(app)
+    await asyncio.wait([starting])
+    async with app:
+        assert await app.jobs() == []
+        assert sorted(run.job_id for run in await app.history()) == ["cut", "late"]
+
+
 def test_what_is_no_policy_is_refused() -> None:
     """`on_crash` is one of two words."""
     app = Jobify(storage=MemoryStorage())

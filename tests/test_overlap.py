@@ -256,7 +256,7 @@ async def test_a_job_beside_survives_a_restart_and_is_not_started_twice(
 ) -> None:
     """What was started beside a run is a job of its own: after a crash each time has one, and only one, job."""
 
-    @app.task
+    @app.task(on_crash="rerun")
     async def tick() -> None:
         await asyncio.sleep(200)
 
