@@ -19,12 +19,13 @@ the news of a subscription, does not hold: `hold()` does.
 Listening and idle sockets hold nothing, nor do the answers of a server to a client in another thread of this
 process, which may keep its connection. Datagrams hold nothing: they may get lost, and none need be answered.
 Pipes hold nothing: those of a subprocess are seen to by that process, and what is in the others is there at
-once. Sockets that a library only watches, by `add_reader` and `add_writer`, are not known here.
+once. Connections that a library only watches, by `add_reader` and `add_writer`, are not known here.
 """
 
 import asyncio
 import contextlib
 import selectors
+import socket
 import weakref
 from collections import Counter
 from collections.abc import Generator
@@ -110,7 +111,8 @@ class NetworkLoop(SubprocessLoop):
 
     def listeners(self) -> list[Any]:
         """Return the sockets at which this loop accepts connections."""
-        return [sock for server in self._servers for sock in getattr(server, "sockets", ())] + list(self._accepting)
+        serving = [sock for server in self._servers for sock in getattr(server, "sockets", ())]
+        return serving + list(self._accepting) + [key.fileobj for key in self._files.values() if _listens(key.fileobj)]
 
     # Transports. Private is what makes them: it is the one place that servers and clients of all kinds pass
 
@@ -234,6 +236,15 @@ class NetworkLoop(SubprocessLoop):
         base: Any = super()
         self.connections.saw(event_list)
         base._process_events(event_list)  # noqa: SLF001  # what a loop on a selector does with events
+
+
+def _listens(sock: object) -> bool:
+    """Whether something that is watched is a socket at which a library accepts connections itself."""
+    if not isinstance(sock, socket.socket):
+        return False
+    with contextlib.suppress(OSError):
+        return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    return False
 
 
 @contextlib.contextmanager

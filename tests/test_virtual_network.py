@@ -806,3 +806,26 @@ async def test_nobody_waits_for_an_answer_to_a_killed_program(outside: Outside, 
     await crash(app)
     await asyncio.sleep(60)
     assert virtual_clock.monotonic() == 60
+
+
+async def test_a_server_may_accept_by_itself(unix_path: str, virtual_clock: VirtualClock) -> None:
+    """Who watches a listening socket serves it: both ends of a connection live on virtual time."""
+    loop = asyncio.get_running_loop()
+    served: list[asyncio.Task[None]] = []
+
+    async def serve(sock: socket.socket) -> None:
+        reader, writer = await asyncio.open_unix_connection(sock=sock)
+        await echo_after_a_second(reader, writer)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.setblocking(False)
+        listener.bind(unix_path)
+        listener.listen()
+        loop.add_reader(listener, lambda: served.append(loop.create_task(serve(listener.accept()[0]))))
+        reader, writer = await asyncio.open_unix_connection(unix_path)
+        writer.write(b"hello\n")
+        assert await reader.readline() == b"HELLO\n"
+        assert virtual_clock.monotonic() == 1
+        writer.close()
+        await asyncio.wait(served)
+        loop.remove_reader(listener)
