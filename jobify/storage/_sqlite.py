@@ -1,19 +1,17 @@
 """The embedded default: a SQLite file with one owner.
 
-Verbs that arrive while a transaction is being written share the next one. The statements and the
-conversion of rows are in `_sqlite_rows`; here is who calls them, when, and what becomes of errors.
+The statements and the conversion of rows are in `_sqlite_rows`, and who shares a transaction in `_group_commit`; here
+is who owns the file, and which rows are claimed.
 """
 
 import asyncio
-import contextvars
 import os
 import sqlite3
-import weakref
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Literal, TypeVar
 
 from jobify._steps import Step, hush
 from jobify._workers import Lane
@@ -21,22 +19,15 @@ from jobify._zones import seconds_of
 from jobify.exceptions import DuplicateJobError, StorageError
 from jobify.storage import _sqlite_history as history
 from jobify.storage import _sqlite_rows as rows
+from jobify.storage._change_poll import data_version
+from jobify.storage._group_commit import GroupCommit
 from jobify.storage._protocol import Host, Notice, RunQuery, StoredJob, StoredRun
+from jobify.storage._sqlite_seat import Seat, SharedSeat
 
 T = TypeVar("T")
 
 _LONGEST_WAIT = 2_000_000.0
 """Seconds: SQLite counts them in milliseconds, with 31 bits."""
-
-_loops: "weakref.WeakValueDictionary[str, asyncio.AbstractEventLoop]" = weakref.WeakValueDictionary()
-"""The event loop of the app that has a file open, in this process."""
-
-
-class _Verb(NamedTuple):
-    """A verb that waits for its transaction."""
-
-    write: Callable[[sqlite3.Connection], Any]
-    answer: asyncio.Future[Any]
 
 
 class _File:
@@ -59,6 +50,9 @@ class SQLiteStorage:
         synchronous: "full", and what was accepted survives a loss of power; "normal", and it survives
             a crash of the program, while the last moments before a loss of power may be gone.
         timeout: the seconds to wait for a lock that another process holds on the file.
+        standby: whether the file may be shared by several processes, each with `standby=True`: one of them is active
+            and runs all jobs, the others take orders, and one of those takes over when it is gone. Otherwise a second
+            process is refused.
 
     Raises:
         ValueError: the path is not that of a file, a setting is unknown, or the timeout is no duration.
@@ -66,7 +60,6 @@ class SQLiteStorage:
 
     serialized = True
     immediate = False
-    shared = False
     horizon = None
 
     def __init__(
@@ -75,6 +68,7 @@ class SQLiteStorage:
         *,
         synchronous: Literal["full", "normal"] = "full",
         timeout: float | timedelta = 5.0,
+        standby: bool = False,
     ) -> None:
         if str(path) in ("", ":memory:") or str(path).startswith("file:"):
             msg = (
@@ -85,15 +79,15 @@ class SQLiteStorage:
             msg = f"cannot open a database with synchronous={synchronous!r}: give 'full' or 'normal'"
             raise ValueError(msg)
         self.path = Path(path)
+        self.shared = bool(standby)
         self._synchronous = synchronous
         self._timeout = min(seconds_of(timeout, "the timeout of a database"), _LONGEST_WAIT)
         self._lane: Lane | None = None
-        self._owned: tuple[str, asyncio.AbstractEventLoop] | None = None
+        self._seat: Seat | None = None
+        self._listener: Callable[[Notice], None] | None = None
         self._file = _File()
         self._claimed: set[int] = set()
-        self._waiting: list[_Verb] = []
-        self._writing: list[_Verb] = []
-        self._pump: Step[None] | None = None
+        self._writer: GroupCommit | None = None
         self._closer: Step[None] | None = None
 
     # Open and close
@@ -102,8 +96,9 @@ class SQLiteStorage:
         """Open the file, and make or check its tables.
 
         Raises:
-            StorageError: it is open already, here or by another app of this process, its folder is not there,
-                it is not a database, it was written by a newer jobify, or SQLite reports an error.
+            StorageError: it is open already, here or in another process and one of the two does not stand by, its
+                folder is not there, it is not a database, it was written by a newer jobify, or SQLite reports an
+                error.
         """
         if self._lane is not None:
             msg = f"cannot open {str(self.path)!r}: this SQLiteStorage is open already; give each app one of its own"
@@ -113,31 +108,27 @@ class SQLiteStorage:
         self._file = _File()
         self._claimed = set()
         try:
-            self._own(path)
+            seat = self._seat = self._seat_at(path, host)
+            await seat.take(self._lane)
             # A file in the place of the one asked for is that of a test: no loss of power is of interest there.
             synchronous = self._synchronous if path == self.path else "off"
             await self._lane.run(partial(self._connect, self._file, path, synchronous))
+            connection = self._file.connection
+            assert connection is not None  # noqa: S101  # it was opened on the line above
+            self._writer = GroupCommit(self.path, self._lane, connection)
+            await seat.join(lambda: self._submit(data_version))
         except BaseException:
             await self.close()
             raise
 
-    def _own(self, path: Path) -> None:
-        """See to it that no other app of this process has the file; one whose event loop was closed has lost it."""
-        file = os.path.realpath(path)
-        loop = _loops.get(file)
-        if loop is not None and not loop.is_closed():
-            msg = (
-                f"cannot open {str(path)!r}: another app in this process has it open, and each would run every job; "
-                "stop that one first, or give each app a file of its own"
-            )
-            raise StorageError(msg)
-        self._owned = (file, asyncio.get_running_loop())
-        _loops[file] = self._owned[1]
+    def _seat_at(self, path: Path, host: Host) -> Seat:
+        if self.shared:
+            return SharedSeat(path, host.clock, self._hear)
+        return Seat(path, is_private=path != self.path)
 
-    def _disown(self) -> None:
-        if self._owned is not None and _loops.get(self._owned[0]) is self._owned[1]:
-            del _loops[self._owned[0]]
-        self._owned = None
+    def _hear(self, notice: Notice) -> None:
+        if self._listener is not None:
+            self._listener(notice)
 
     def _connect(self, file: _File, path: Path, synchronous: str) -> None:
         if not path.parent.is_dir():
@@ -166,26 +157,26 @@ class SQLiteStorage:
         await asyncio.shield(self._closer)
 
     async def _close(self, lane: Lane, file: _File) -> None:
-        pump = self._pump
+        writer, seat = self._writer, self._seat
         try:
-            if pump is not None and pump.get_loop() is asyncio.get_running_loop():  # else it will never end
-                await asyncio.wait([pump])
+            if writer is not None:
+                await writer.drain()
             await lane.run(file.close)
+            if seat is not None:
+                await seat.leave()
         finally:
             await lane.close()
             if self._lane is lane:  # else it was abandoned, and may have been opened again
-                self._disown()
-                self._lane = self._pump = self._closer = None
+                self._lane = self._writer = self._closer = self._seat = None
 
     def abandon(self) -> None:
         """Close the file at once: what is not yet written is not written any more."""
-        self._disown()
-        lane, verbs = self._lane, [*self._writing, *self._waiting]
-        self._lane = self._pump = self._closer = None
-        self._writing, self._waiting = [], []
-        for verb in verbs:
-            if not verb.answer.get_loop().is_closed():
-                self._fail(verb, RuntimeError("the app was abandoned"))
+        if self._seat is not None:
+            self._seat.abandon()
+        if self._writer is not None:
+            self._writer.abandon()
+        lane = self._lane
+        self._lane = self._writer = self._closer = self._seat = None
         if lane is not None:
             lane.abandon(self._file.close)
 
@@ -196,11 +187,23 @@ class SQLiteStorage:
         number: int | None = await self._submit(partial(rows.insert, job=job, replace=replace, runs=runs))
         if number is None:
             raise DuplicateJobError(job.id)
-        self._claimed.add(number)
+        if self._is_active():
+            self._claimed.add(number)
+        else:
+            self._tell("look")
         return number
+
+    def _is_active(self) -> bool:
+        return self._seat is not None and self._seat.is_active
+
+    def _tell(self, kind: str, number: int = 0) -> None:
+        if self._seat is not None:
+            self._seat.tell(kind, number)
 
     async def claim(self, before: datetime, /) -> Sequence[StoredJob]:
         """Return the jobs due before a time that were not claimed since `open`."""
+        if self._seat is not None and not self._seat.is_active:
+            return []
         found: list[StoredJob] = await self._submit(partial(rows.select, before=before))
         new = [job for job in found if job.number not in self._claimed]
         self._claimed.update(job.number for job in new)
@@ -237,6 +240,7 @@ class SQLiteStorage:
             await self.remove(number, runs=runs)
         else:
             await self._submit(partial(rows.update, jobs=[following], runs=runs))
+            self._tell("ended", number)
 
     async def release(self, jobs: Sequence[StoredJob], /, *, runs: Sequence[StoredRun] = ()) -> None:
         """Put back what was claimed and will not be finished by this owner."""
@@ -247,10 +251,12 @@ class SQLiteStorage:
         removed = await self._submit(partial(rows.delete, number=number, runs=runs, idle_only=idle_only))
         if removed or not idle_only:
             self._claimed.discard(number)
+        self._tell("gone", number)
         return removed
 
     def watch(self, listener: Callable[[Notice], None], /) -> None:
-        """Do nothing: there is nobody else."""
+        """Have a function called with what other processes have done."""
+        self._listener = listener
 
     def is_mine(self, number: int, /) -> bool:
         """Whether this process holds the claim of a job."""
@@ -268,53 +274,12 @@ class SQLiteStorage:
         """Forget the rows of the history that have expired, and the oldest beyond so many."""
         await self._submit(partial(history.prune, now=now, most=most))
 
-    # Group commit
-
     async def _submit(self, write: Callable[[sqlite3.Connection], T]) -> T:
         """Have a verb written, and return its answer; a cancelled caller gives up the answer only."""
-        if self._lane is None or self._closer is not None or self._file.connection is None:
+        if self._writer is None or self._closer is not None:
             msg = f"cannot use {str(self.path)!r}: the storage is not open; the app opens it when it starts"
             raise StorageError(msg)
-        loop = asyncio.get_running_loop()
-        verb = _Verb(write, loop.create_future())
-        self._waiting.append(verb)
-        if self._pump is None:
-            self._pump = Step(
-                self._write_all(self._lane, self._file.connection), loop=loop, context=contextvars.Context()
-            )
-        return cast("T", await verb.answer)
-
-    async def _write_all(self, lane: Lane, connection: sqlite3.Connection) -> None:
-        try:
-            while self._waiting and self._lane is lane:
-                self._writing, self._waiting = self._waiting, []
-                await self._write_batch(lane, connection, self._writing)
-        finally:
-            if self._lane is lane:  # else it was abandoned, and may have been opened again
-                self._pump = None
-                self._writing = []
-
-    async def _write_batch(self, lane: Lane, connection: sqlite3.Connection, batch: list[_Verb]) -> None:
-        try:
-            answers = await lane.run(partial(rows.transact, connection, [verb.write for verb in batch]))
-        except Exception as error:  # noqa: BLE001  # who asked for it gets it
-            if len(batch) > 1 and not isinstance(error, sqlite3.OperationalError):
-                for verb in batch:  # one of them cannot be written, which is not the fault of the others
-                    await self._write_batch(lane, connection, [verb])
-                return
-            for verb in batch:
-                self._fail(verb, error)
-        else:
-            for verb, answer in zip(batch, answers, strict=True):
-                if not verb.answer.done():
-                    verb.answer.set_result(answer)
-
-    def _fail(self, verb: _Verb, error: BaseException) -> None:
-        if not verb.answer.done():
-            failure = StorageError(f"cannot use {str(self.path)!r}: {error}")
-            failure.__cause__ = error
-            verb.answer.set_exception(failure)
-            verb.answer.exception()  # its caller may be gone
+        return await self._writer.submit(write)
 
     def __repr__(self) -> str:
         return f"SQLiteStorage({str(self.path)!r})"
