@@ -54,6 +54,15 @@ class BuryingLoop(NetworkLoop):
         self.holds.abandon(self._buried)
         self._reached = [entry for entry in self._reached if entry[3] not in self._dead]
         heapq.heapify(self._reached)
+        self._withhold_in_place()
+
+    def _withhold_in_place(self) -> None:
+        """Take what belongs to the dead out of the turn that the loop is just making, whose length is settled."""
+        for place, handle in enumerate(self._ready):
+            if self.is_dead_handle(handle):
+                self._withheld.append(handle)
+                self._ready[place] = nothing = asyncio.Handle(_be_nothing, (), self)
+                nothing.cancel()
 
     def is_dead(self, task: asyncio.Task[Any]) -> bool:
         """Whether a task belongs to a program that was killed."""
@@ -180,6 +189,10 @@ class BuryingLoop(NetworkLoop):
 
     def _is_of_the_dead(self, future: Any) -> bool:
         return isinstance(future, asyncio.Task) and owner_of_task(future) in self._gone  # pyright: ignore[reportUnknownArgumentType]  # of any type
+
+
+def _be_nothing() -> None:
+    """Stand in the place of a callback that is not to be called."""
 
 
 def _is_step(handle: asyncio.Handle) -> bool:

@@ -126,6 +126,27 @@ async def test_a_job_may_crash_its_own_app(app: Jobify, virtual_clock: VirtualCl
     assert steps == ["before", "before"]
 
 
+async def test_what_stands_in_the_same_turn_of_the_loop_is_dead_too(app: Jobify, virtual_clock: VirtualClock) -> None:
+    """Two jobs wake at one instant: the first crashes the app, and the other gets no further step."""
+    steps: list[str] = []
+
+    @app.task
+    async def pull() -> None:
+        await asyncio.sleep(10)
+        await crash(app)
+
+    @app.task
+    async def work() -> None:
+        await asyncio.sleep(10)
+        steps.append("after")
+
+    await app.start()
+    await pull.push()
+    await work.push()
+    await virtual_clock.advance(20)
+    assert steps == []
+
+
 async def test_nothing_is_told_after_a_crash(
     app: Jobify, virtual_clock: VirtualClock, job_transitions: TransitionLog
 ) -> None:
