@@ -77,17 +77,16 @@ async def _restore(scheduler: Scheduler, rows: Mapping[str, StoredJob]) -> list[
 
 
 async def _write(scheduler: Scheduler, changed: list[Entry]) -> None:
-    """Write what became of jobs while the app was down: in one go, so that no later start decides anew."""
-    if not changed:
-        return
+    """Write what became of jobs while the app was down, each whole: no later start decides, or tells, anew."""
     ask, storage = scheduler.keeper.ask, scheduler.storage
-    going_on = [entry for entry in changed if entry.given_up is None]
-    if going_on:
-        runs = [run for entry in going_on for run in entry.unwritten]
-        await ask(storage.release, [to_row(entry) for entry in going_on], runs=runs)
+    kept = [entry for entry in changed if entry.given_up is None]
     for entry in changed:
         if entry.given_up is not None:
             await ask(storage.remove, entry.row, runs=entry.unwritten)
+    if kept:
+        rows = [to_row(entry) for entry in kept]
+        await ask(storage.release, rows, runs=[run for entry in kept for run in entry.unwritten])
+    for entry in changed:
         entry.unwritten = []
 
 

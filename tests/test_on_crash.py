@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from jobify import Cron, Jobify, JobStatus, MisfirePolicy, OnCrash, RunStatus, TaskDefinitionError
+from jobify import Cron, Jobify, JobStatus, MisfirePolicy, OnCrash, RunStatus, StorageError, TaskDefinitionError
 from jobify.storage import MemoryStorage, Storage
 from jobify_testing import TransitionLog, VirtualClock, crash
+from tests.storages import HookedStorage
 from tests.test_missed import HOUR, NEW_YEAR, skips, starts
 
 
@@ -125,6 +126,40 @@ async def test_a_recurrence_whose_last_run_was_cut_short_is_over(
         assert await app.jobs() == []
     assert [job_transitions.of(job_id)[-1].reason for job_id in ("runs", "end")] == ["interrupted", "interrupted"]
     async with app:
+        assert await app.jobs() == []
+
+
+class Unreliable(HookedStorage):
+    """A storage that cannot remove anything while it is told so."""
+
+    stuck = False
+
+    async def before(self, verb: str) -> None:
+        """Fail."""
+        if self.stuck and verb == "remove":
+            msg = "the disk is full"
+            raise StorageError(msg)
+
+
+async def test_a_start_that_fails_half_way_tells_nothing_twice(virtual_clock: VirtualClock) -> None:
+    """A run that is over by a crash has one record of that, also if the start after the crash fails, or crashes too."""
+    storage = Unreliable()
+    app = Jobify(storage=storage)
+
+    @app.task(on_crash="skip")
+    async def work() -> None:
+        await asyncio.sleep(600)
+
+    async with app:
+        await work.schedule().delay(10, job_id="it")
+        await virtual_clock.advance(60)
+        await crash(app)
+    storage.stuck = True
+    with pytest.raises(StorageError, match="disk is full"):
+        await app.start()
+    storage.stuck = False
+    async with app:
+        assert [str(run.status) for run in await app.history()] == ["interrupted"]
         assert await app.jobs() == []
 
 
