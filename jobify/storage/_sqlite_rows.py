@@ -27,8 +27,8 @@ _MARK_RUNNING = "UPDATE jobify_jobs SET running = 1, attempt = ?, started_at = ?
 
 def prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
     """Make or check the tables of a database that was just opened."""
+    connection.execute(f"PRAGMA synchronous = {synchronous}")  # first: with "off" nothing below waits for the disk
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute("BEGIN IMMEDIATE")
     try:
         migrate(connection)
