@@ -92,7 +92,7 @@ async def _begin(scheduler: Scheduler, spec: TaskSpec, entry: Entry | None, stor
         entry.row = entry.kept = await ask(storage.add, to_row(entry), replace=stored is not None, runs=runs)
     except DuplicateJobError:  # another process has been faster with the same
         return None
-    return entry if storage.is_mine(entry.row) else None
+    return entry if not storage.shared or storage.is_mine(entry.row) else None
 
 
 def _tell_missed(scheduler: Scheduler, spec: TaskSpec, stored: StoredJob) -> list[StoredRun]:

@@ -153,7 +153,7 @@ class Scheduler:
             raise
         if old is not None:
             self._supersede(old)
-        if entry.row and not self.storage.is_mine(entry.row):
+        if entry.row and self.storage.shared and not self.storage.is_mine(entry.row):
             del self.ledger.entries[entry.id]
             await self.shared.follow(entry)
         else:

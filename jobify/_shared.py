@@ -111,7 +111,8 @@ class Shared:
                 if not self._look_again:
                     return
         except JobifyError:
-            logger.exception("jobs could not be claimed; the next notice or horizon tries again")
+            if not self._closed:
+                logger.exception("jobs could not be claimed; the next notice or horizon tries again")
         finally:
             self._looking = False
 
@@ -172,7 +173,8 @@ class Shared:
         try:
             await self._see(entry)
         except JobifyError:
-            logger.exception("it could not be seen what became of job %r; the next notice tries again", entry.id)
+            if not self._closed:
+                logger.exception("it could not be seen what became of job %r; the next notice tries again", entry.id)
 
     async def _see(self, entry: Entry) -> None:
         """Look up what has become of a job that another process holds."""
