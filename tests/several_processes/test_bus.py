@@ -3,14 +3,12 @@
 import asyncio
 import contextlib
 import errno
-import gc
 import logging
 import os
 import resource
 import socket
 import stat
 import tempfile
-import warnings
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -467,23 +465,3 @@ async def test_too_many_open_files_are_no_end(
     assert other.heard == [LOOK_AGAIN]
     assert len(caplog.records) == 3
     await other.bus.close()
-
-
-def test_two_loops_one_after_the_other(database: Path) -> None:
-    """What was left on a loop that has ended can be closed on another."""
-
-    async def leave() -> tuple[Owner, Other]:
-        owner, other = Owner(database), Other()
-        owner.start()
-        assert await other.bus.connect(database)
-        return owner, other
-
-    async def close(owner: Owner, other: Other) -> None:
-        await owner.close()
-        await other.bus.close()
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # a loop that has ended closes nothing
-        asyncio.run(close(*asyncio.run(leave())))
-        gc.collect()
-    assert not beside(database).exists()
