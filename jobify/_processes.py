@@ -136,7 +136,7 @@ class Processes:
         """Return an idle pool whose process lives, else a new one: who was killed meanwhile is to fail no call."""
         while self._idle:
             pool = self._idle.pop()
-            if all(process.is_alive() for process in _processes_of(pool)):
+            if _lives(pool):
                 return pool
             self._discard(pool)
         return self._new_pool()
@@ -162,6 +162,21 @@ class Processes:
         while self._idle:
             # Its process sleeps: a wait for it is short, and leaves no zombie.
             await self._run_in_thread(partial(self._idle.pop().shutdown, wait=True))
+
+
+def _lives(pool: "ProcessPoolExecutor") -> bool:
+    """Whether the process of an idle pool is there.
+
+    The kernel closes the sentinel of a process when it ends. `is_alive` would have to reap it, in a race with the
+    thread of the pool that does so too.
+    """
+    from multiprocessing.connection import wait  # noqa: PLC0415  # rarely needed
+
+    processes = _processes_of(pool)
+    try:
+        return bool(processes) and not wait([process.sentinel for process in processes], timeout=0)
+    except (OSError, ValueError):  # it has been reaped already
+        return False
 
 
 def _processes_of(pool: "ProcessPoolExecutor") -> list[Any]:
