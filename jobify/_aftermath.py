@@ -35,13 +35,13 @@ class Aftermath(NamedTuple):
     last_status: JobStatus | None = None
 
 
-def due_of_retry(entry: Entry, outcome: Outcome, clock: Clock, random: Random, tz: tzinfo) -> Due | None:
+def due_of_retry(entry: Entry, error: BaseException, clock: Clock, random: Random, tz: tzinfo) -> Due | None:
     """Return when the next attempt of the run is due; None if there is to be none."""
     retry = entry.spec.retry if entry.spec is not None else None
-    if retry is None or outcome.error is None or entry.given_up or entry.overtaken:
+    if retry is None or entry.given_up or entry.overtaken:
         return None
     try:
-        if not retry.allows(outcome.error, entry.attempt):
+        if not retry.allows(error, entry.attempt):
             return None
         due = due_in(retry.backoff(entry.attempt, random), clock)
         check_calendar(due.exec_at, tz)

@@ -191,10 +191,11 @@ class Lines:
         self._waiting.discard(entry)
         return due, entry
 
-    def leave(self, entry: Entry) -> None:
-        """Give a slot back."""
+    def leave(self, entry: Entry) -> bool:
+        """Give a slot back; return whether anybody stands in line."""
         if entry.spec is not None:
             self._lines[entry.spec.run_mode].free += 1
+        return bool(self._waiting)
 
     def close(self) -> None:
         """Send everybody home who stands in line."""

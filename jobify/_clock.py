@@ -204,7 +204,7 @@ class Timeout:
         self._clock = clock
         self._seconds = seconds
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         task = asyncio.current_task()
         if task is None:
             msg = "a timeout can be used inside a task only"
@@ -218,7 +218,7 @@ class Timeout:
         self.expired = True
         self._task.cancel()
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         self._alarm.cancel()

@@ -4,7 +4,7 @@ The storage commits, then the job moves, then it is told: in this order at every
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
 from jobify._aftermath import after_run, aftermath, coming, due_of_retry, ended_run
 from jobify._chronicle import Chronicle
@@ -61,24 +61,25 @@ class Ending:
         self._wait = wait
         self._put_back = put_back
 
-    async def conclude(self, entry: Entry, outcome: Outcome) -> None:
+    def conclude(self, entry: Entry, outcome: Outcome) -> Awaitable[None]:
         """Let a job go on behind an attempt that has ended by itself."""
-        await self._carry(entry, self._conclude(entry, outcome))
+        return self._carry(entry, self._conclude(entry, outcome))
 
-    async def overtake(self, entry: Entry) -> None:
+    def overtake(self, entry: Entry) -> Awaitable[None]:
         """Let a job go on behind a run that was cancelled for the sake of a later time."""
-        await self._carry(entry, self._overtake(entry))
+        return self._carry(entry, self._overtake(entry))
 
-    async def pass_over(self, entry: Entry, decision: Decision) -> None:
+    def pass_over(self, entry: Entry, decision: Decision) -> Awaitable[None]:
         """Let a job go on behind times that were missed, and are not made up for."""
-        await self._carry(entry, self._pass_over(entry, decision))
+        return self._carry(entry, self._pass_over(entry, decision))
 
-    async def _carry(self, entry: Entry, step: Coroutine[None, None, None]) -> None:
-        await self._keeper.whole(self._guarded(entry, step), stored=bool(entry.kept), about=entry)
+    def _carry(self, entry: Entry, step: Coroutine[None, None, None]) -> Awaitable[None]:
+        return self._keeper.whole(self._guarded(entry, step), stored=bool(entry.kept), about=entry)
 
     async def _guarded(self, entry: Entry, step: Coroutine[None, None, None]) -> None:
         try:
-            await self._keeper.others(entry.id)  # a cancellation or a replacement in progress decides first
+            if self._keeper.has_others(entry.id):  # a cancellation or a replacement in progress decides first
+                await self._keeper.others(entry.id)
             await step
         except BaseException:
             step.close()
@@ -87,9 +88,11 @@ class Ending:
             raise
 
     async def _conclude(self, entry: Entry, outcome: Outcome) -> None:
-        backoff = due_of_retry(entry, outcome, self._clock, self._random, self._tz)
-        if backoff is None or not await self._back_off(entry, backoff, outcome):
-            await self._end_run(entry, outcome)
+        if outcome.error is not None:
+            backoff = due_of_retry(entry, outcome.error, self._clock, self._random, self._tz)
+            if backoff is not None and await self._back_off(entry, backoff, outcome):
+                return
+        await self._end_run(entry, outcome)
 
     async def _write(self, entry: Entry, row: StoredJob | None, runs: list[StoredRun]) -> None:
         number, storage = entry.row, self._keeper.storage

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple
@@ -92,19 +92,26 @@ class Executor:
         self._clock = clock
         self._workers = workers
 
-    async def attempt(self, spec: TaskSpec, job_id: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome:
-        """Call the function of a task and return what became of it.
+    def attempt(
+        self, spec: TaskSpec, job_id: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Coroutine[Any, Any, Outcome]:
+        """Call the function of a task and return, to who awaits it, what became of that.
 
         A cancellation does not come out of here: it is the error of a FAILED outcome, whoever asked
         for it. What ends the whole program does: `KeyboardInterrupt` and `SystemExit`.
         """
         if spec.timeout is None:
-            return await self._call(spec, args, kwargs)
+            return self._call(spec, args, kwargs)
+        return self._call_in_time(spec, spec.timeout, job_id, args, kwargs)
+
+    async def _call_in_time(
+        self, spec: TaskSpec, seconds: float, job_id: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Outcome:
         outcome = Outcome(JobStatus.FAILED, None, asyncio.CancelledError())
-        async with Timeout(self._clock, spec.timeout) as timeout:
+        with Timeout(self._clock, seconds) as timeout:
             outcome = await self._call(spec, args, kwargs)
         if timeout.expired and outcome.error is not None:
-            error = JobTimeoutError(job_id, spec.timeout)
+            error = JobTimeoutError(job_id, seconds)
             if not is_a(outcome.error, asyncio.CancelledError):
                 error.__cause__ = outcome.error
             return Outcome(JobStatus.TIMEOUT, None, error)

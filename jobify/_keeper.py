@@ -39,15 +39,15 @@ class Keeper:
         self._abandoned = False
         self._context = contextvars.copy_context()
 
-    async def whole(self, step: Coroutine[Any, Any, T], *, stored: bool, about: Hashable = None) -> T:
-        """Return what `step` returns; a caller that is cancelled does not stop it half-way.
+    def whole(self, step: Coroutine[Any, Any, T], *, stored: bool, about: Hashable = None) -> Awaitable[T]:
+        """Return, to who awaits it, what `step` returns; a caller that is cancelled does not stop it half-way.
 
         A step that is not `stored`, or whose storage is immediate, never suspends: no cancellation can
         strike in it. With `about`, `others` waits for the step.
         """
         if not stored or self.storage.immediate:
-            return await step
-        return await asyncio.shield(self.begin(step, about=about))
+            return step
+        return asyncio.shield(self.begin(step, about=about))
 
     def begin(self, step: Coroutine[Any, Any, T], *, about: Hashable = None) -> Step[T]:
         """Have a step carried out, whoever waits for it."""
@@ -73,20 +73,24 @@ class Keeper:
         """Whether a step is in progress about this."""
         return about in self._busy
 
+    def has_others(self, about: Hashable) -> bool:
+        """Whether a step is in progress about this, or somebody stands in line for that."""
+        return about in self._busy or about in self._lines
+
     async def others(self, *abouts: Hashable) -> None:
         """Return when no step is in progress that was begun about any of these: an id, or a job at its end.
 
         One caller after the other: who has waited begins a step of its own, as a rule; so the next in line is called
         when that has ended. If all were woken at once, a thousand would look a thousand times.
         """
-        while any(about in self._busy or about in self._lines for about in abouts):
+        while any(self.has_others(about) for about in abouts):
             for about in abouts:
                 await self._turn(about)
             if not any(about in self._busy for about in abouts):
                 return
 
     async def _turn(self, about: Hashable) -> None:
-        if about not in self._busy and about not in self._lines:
+        if not self.has_others(about):
             return
         loop = asyncio.get_running_loop()
         line = self._lines.setdefault(about, deque())

@@ -3,7 +3,6 @@
 from jobify._aftermath import lateness, missed
 from jobify._chronicle import Chronicle
 from jobify._clock import Clock
-from jobify._ending import Ending
 from jobify._entry import Entry
 from jobify._ledger import Ledger
 from jobify._misfire import Decision, judge_overlap
@@ -18,30 +17,27 @@ _PROMPT = 0.001
 class Punctuality:
     """Decides about jobs that have their slot, and are about to start."""
 
-    def __init__(self, settings: Settings, clock: Clock, ledger: Ledger, chronicle: Chronicle, ending: Ending) -> None:
+    def __init__(self, settings: Settings, clock: Clock, ledger: Ledger, chronicle: Chronicle) -> None:
         self._tz = settings.tz
         self._clock = clock
         self._ledger = ledger
         self._chronicle = chronicle
-        self._ending = ending
 
-    async def is_timely(self, entry: Entry) -> bool:
-        """Whether a job starts; its next run may stand for times that have passed."""
+    def judge(self, entry: Entry) -> Decision | None:
+        """Return why a job does not start; None if it does, though its run may stand for times that have passed."""
         if entry.overtaken:
             self._start_anew(entry)
-            return True
+            return None
         if entry.judged or entry.attempt or (entry.trigger is None and entry.misfire_policy.seconds is None):
             entry.judged = False
-            return True
+            return None
         late = lateness(entry, self._clock)
         if late <= _PROMPT or (decision := missed(entry, late, self._clock, self._tz)) is None:
-            return True
+            return None
         if decision.run is None:
-            entry.run_task = None
-            await self._ending.pass_over(entry, decision)
-            return False
+            return decision
         self._stand_in(entry, decision)
-        return True
+        return None
 
     def _stand_in(self, entry: Entry, decision: Decision) -> None:
         """Let the next run stand for times that have passed."""

@@ -100,7 +100,7 @@ class Questions(TaskRegistry):
             await scheduler.wait_all()
             return
         seconds = seconds_of(timeout, "timeout")
-        async with Timeout(scheduler.clock, seconds) as limit:
+        with Timeout(scheduler.clock, seconds) as limit:
             await scheduler.wait_all()
         if limit.expired:
             msg = f"not all one-time jobs ended within {seconds:g} s"

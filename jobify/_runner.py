@@ -14,7 +14,7 @@ from jobify._chronicle import Chronicle
 from jobify._clock import Clock, to_nanoseconds
 from jobify._ending import Ending
 from jobify._entry import Entry, Watch
-from jobify._executor import Executor, Outcome, RunTask, run_around
+from jobify._executor import Executor, RunTask, run_around
 from jobify._job import job_of
 from jobify._keeper import Keeper
 from jobify._ledger import Ledger
@@ -64,14 +64,14 @@ class Runner:
         self._ending = Ending(
             settings, runtime, clock, keeper, ledger, chronicle, wait=self.wait, put_back=self._interrupt
         )
-        self._punctuality = Punctuality(settings, clock, ledger, chronicle, self._ending)
+        self._punctuality = Punctuality(settings, clock, ledger, chronicle)
 
     def wait(self, *entries: Entry) -> None:
         """Let jobs wait for their time, which may be now."""
         for entry in entries:
             if entry.watch is not None and not entry.attempt:
                 self.forget_watch(entry)
-        self._agenda.add(*(entry for entry in entries if entry.kept_back is None and entry.given_up is None))
+        self._agenda.add(*[entry for entry in entries if entry.kept_back is None and entry.given_up is None])
 
     def stand_down(self, entry: Entry, reason: str) -> None:
         """Keep a job from starting, and from any future beyond the run in progress."""
@@ -120,34 +120,34 @@ class Runner:
         assert isinstance(task, RunTask)  # noqa: S101  # made by `_start` alone
         assert spec is not None  # noqa: S101  # a job of an unknown task is held, and never starts
         try:
-            if (
-                not self._can_unpack(entry)
-                or not await self._punctuality.is_timely(entry)
-                or not await self._begin(entry, task)
-            ):
+            if entry.packed and not self._can_unpack(entry):
+                return
+            if (too_late := self._punctuality.judge(entry)) is not None:
+                entry.run_task = None
+                await self._ending.pass_over(entry, too_late)
+                return
+            if not await self._begin(entry, task):
                 return
             outcome = await self._executor.attempt(spec, entry.id, entry.args, entry.kwargs)
             if self._ending.over:
                 return  # too late: the job was put back, and belongs to the next start
-            cut_short = self._was_cut_short(entry, task, outcome)
+            cut_short = outcome.error is not None and self._was_cut_short(entry, task, outcome.error)
             if cut_short and not (entry.overtaken and not entry.cut):
                 return  # `_leave` puts the job back
             entry.run_task = None
             await (self._ending.overtake(entry) if cut_short else self._ending.conclude(entry, outcome))
-            if entry.done:
+            if entry.done and entry.watch is not None:
                 self.forget_watch(entry)
         except Exception:  # noqa: BLE001  # the log has it, and `_leave` puts the job back
             logger.exception("job %r is put back: jobify itself failed", entry.id)
 
-    def _was_cut_short(self, entry: Entry, task: RunTask, outcome: Outcome) -> bool:
-        """Whether an attempt ended because somebody outside wanted that.
+    def _was_cut_short(self, entry: Entry, task: RunTask, error: BaseException) -> bool:
+        """Whether an attempt ended in an error because somebody outside wanted that.
 
         A body that raises an error of its own has failed, also if a cancellation led to it: libraries make their
         timeouts so, and not all of them take their request back.
         """
-        if outcome.error is None:
-            return False
-        return entry.cut or (is_a(outcome.error, asyncio.CancelledError) and task.was_interrupted())
+        return entry.cut or (is_a(error, asyncio.CancelledError) and task.was_interrupted())
 
     def _can_unpack(self, entry: Entry) -> bool:
         """Read the arguments of a restored job; hold it, and keep its row, if they do not fit its task."""
@@ -245,11 +245,11 @@ class Runner:
         """Give back the slot of an attempt, and the job too if its attempt was cut short."""
         entry = self._runs.pop(task)
         task.let_pass()
-        self._lines.leave(entry)
-        self._start()
+        if self._lines.leave(entry):
+            self._start()
         if entry.run_task is task and not self._ending.over:
             self._interrupt(entry)
-        if not self._runs:
+        if self._drained is not None and not self._runs:
             self._end_drain()
 
     def _interrupt(self, entry: Entry) -> None:
