@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from jobify._clock import Clock, to_nanoseconds, wall_nanoseconds
+from jobify._clock import EPOCH, Clock, to_nanoseconds, wall_nanoseconds
 from jobify._cron import Cron
 from jobify._nominal import Nominal
 from jobify._policies import MisfirePolicy
@@ -17,9 +17,11 @@ from jobify._triggers import Trigger, trigger_to_text
 from jobify.exceptions import InvalidArgumentsError
 from jobify.storage import StoredRun
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_SOMETIME = Nominal(EPOCH, 0)
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Order:
+
+class Order(NamedTuple):
     """What a user said: call this, with these arguments, then; exactly one of three says when.
 
     Attributes:
@@ -39,7 +41,7 @@ class Order:
 
     spec: TaskSpec
     args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    kwargs: Mapping[str, Any] = _NOTHING
     job_id: str | None = None
     replace: bool = False
     delay: float | None = None
@@ -178,7 +180,7 @@ class Entry(JobState):
         self.follow(trigger)
         self.spec: TaskSpec | None = None
         self.args: tuple[Any, ...] = ()
-        self.kwargs: Mapping[str, Any] = {}
+        self.kwargs: Mapping[str, Any] = _NOTHING
         self.arguments: Any = None
         self.declaration: str | None = None
         self.number = 0
@@ -189,7 +191,7 @@ class Entry(JobState):
         self.due = 0
         self.wall = False
         self.delay: float | None = None
-        self.here = Nominal(exec_at, 0)
+        self.here = _SOMETIME
         self.covered: Nominal | None = None
         self.until: Nominal | None = None
         self.judged = False

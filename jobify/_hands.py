@@ -87,7 +87,7 @@ class Hands:
 
     async def add(self, entry: Entry, order: Order) -> JobState:
         entry.unpack()
-        return state_of(await self.scheduler.add(replace(order, args=entry.args, kwargs=entry.kwargs)))
+        return state_of(await self.scheduler.add(order._replace(args=entry.args, kwargs=entry.kwargs)))
 
 
 def entry_of(state: JobState) -> Entry:

@@ -1,6 +1,7 @@
 """A task as the core knows it: a function under a name, and how it is to be run."""
 
 import inspect
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ class TaskSpec:
         on_crash: what becomes of a run that a crash has cut short; None for RERUN, or SKIP if the job recurs.
         trigger: the declared recurrence, if there is one.
         metadata: of the user's own.
+        fewest: how many arguments a call by position alone needs.
+        most: how many it may have; less than `fewest` if there is no such call.
     """
 
     name: str
@@ -86,6 +89,8 @@ class TaskSpec:
     on_crash: OnCrash | None
     trigger: Trigger | None
     metadata: Mapping[str, Any]
+    fewest: int
+    most: float
 
     def check(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """See to it that the function can be called with these arguments.
@@ -93,6 +98,8 @@ class TaskSpec:
         Raises:
             InvalidArgumentsError: it cannot.
         """
+        if not kwargs and self.fewest <= len(args) <= self.most:
+            return
         try:
             self.signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -123,6 +130,7 @@ def make_spec(function: Callable[..., Any], options: TaskOptions, serializer: Se
         InvalidArgumentsError: the arguments of the declared recurrence do not fit the function.
     """
     signature = _signature(function)
+    fewest, most = _positional(signature)
     spec = TaskSpec(
         name=_name(function, options.name),
         function=function,
@@ -136,6 +144,8 @@ def make_spec(function: Callable[..., Any], options: TaskOptions, serializer: Se
         on_crash=_on_crash(function, options.on_crash),
         trigger=options.trigger,
         metadata=_metadata(function, options.metadata),
+        fewest=fewest,
+        most=most,
     )
     if spec.trigger is not None:
         spec.check(spec.trigger.args, spec.trigger.kwargs)
@@ -177,6 +187,22 @@ def _class_of(function: Callable[..., Any], signature: inspect.Signature) -> str
         return None
     names = str(getattr(function, "__qualname__", "")).split(".")
     return names[-2] if len(names) > 1 and names[-2] != "<locals>" else None
+
+
+def _positional(signature: inspect.Signature) -> tuple[int, float]:
+    """Return how many arguments a call by position alone needs, and how many it may have."""
+    fewest, most = 0, 0.0
+    for parameter in signature.parameters.values():
+        is_needed = parameter.default is parameter.empty
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            most = math.inf
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            if is_needed:
+                return 1, 0
+        elif parameter.kind is not parameter.VAR_KEYWORD:
+            fewest += is_needed
+            most += 1
+    return fewest, most
 
 
 def _name(function: Callable[..., Any], name: str | None) -> str:

@@ -168,7 +168,8 @@ class JobState:
 
     def release(self) -> None:
         """Wake all waiters: a run has ended, or the job."""
-        for waiter in self._take_waiters():
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(self.last_run)
 
@@ -180,10 +181,7 @@ class JobState:
     def leave(self, reason: str) -> None:
         """Be of no more use as a handle: the job goes on in the storage alone."""
         self.left = reason
-        for waiter in self._take_waiters():
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_exception(ApplicationStateError(reason))
-
-    def _take_waiters(self) -> tuple[asyncio.Future["Run[Any] | None"], ...]:
-        waiters, self._waiters = self._waiters, None
-        return tuple(waiters or ())
