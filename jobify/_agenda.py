@@ -29,7 +29,11 @@ class _Axis(ABC):
         self._alarm_due: int | None = None
 
     @abstractmethod
-    def _is_due(self, due: int) -> bool: ...
+    def read(self) -> float:
+        """Return what its clock shows, in the unit that fits `_is_due`."""
+
+    @abstractmethod
+    def _is_due(self, due: int, reading: float, /) -> bool: ...
 
     @abstractmethod
     def _set_alarm(self, due: int) -> Alarm: ...
@@ -39,7 +43,7 @@ class _Axis(ABC):
         due = entry.due
         self.waiting.add(entry)
         heapq.heappush(self._heap, (due, entry.place, entry))
-        if self._is_due(due):
+        if self._is_due(due, self.read()):
             return True
         if self._alarm_due is None or due < self._alarm_due:
             self._arm(self._head())
@@ -55,10 +59,10 @@ class _Axis(ABC):
         if self._alarm_due == entry.due:
             self._arm(self._head())
 
-    def take(self) -> list[Waiting]:
-        """Take out all jobs that are due, in order."""
+    def take(self, reading: float) -> list[Waiting]:
+        """Take out all jobs that are due when the clock shows that, in order."""
         taken: list[Waiting] = []
-        while (due := self._head()) is not None and self._is_due(due):
+        while (due := self._head()) is not None and self._is_due(due, reading):
             entry = heapq.heappop(self._heap)[2]
             self.waiting.discard(entry)
             taken.append(entry)
@@ -98,17 +102,23 @@ class _Axis(ABC):
 
 
 class _MonotonicAxis(_Axis):
-    def _is_due(self, due: int) -> bool:
+    def read(self) -> float:
+        return self._clock.monotonic()
+
+    def _is_due(self, due: int, reading: float, /) -> bool:
         # The very expression that the alarm is set with: else a rounding could ring it for ever.
-        return due / 1_000_000_000 <= self._clock.monotonic()
+        return due / 1_000_000_000 <= reading
 
     def _set_alarm(self, due: int) -> Alarm:
         return self._clock.call_at(due / 1_000_000_000, self._ring)
 
 
 class _WallAxis(_Axis):
-    def _is_due(self, due: int) -> bool:
-        return due <= wall_nanoseconds(self._clock.now())
+    def read(self) -> int:
+        return wall_nanoseconds(self._clock.now())
+
+    def _is_due(self, due: int, reading: float, /) -> bool:
+        return due <= reading
 
     def _set_alarm(self, due: int) -> Alarm:
         return self._clock.call_at_wall(wall_datetime(due), self._ring)
@@ -140,10 +150,12 @@ class Agenda:
 
     def take_due(self) -> list[tuple[int, Waiting]]:
         """Take out all jobs that are due, with their due times on the monotonic axis, in order."""
-        due = [(entry.due, entry) for entry in self._monotonic.take()]
-        if late := self._wall.take():
-            offset = to_nanoseconds(self._clock.monotonic()) - wall_nanoseconds(self._clock.now())
-            due += [(entry.due + offset, entry) for entry in late]
+        monotonic = self._monotonic.read()
+        due = [(entry.due, entry) for entry in self._monotonic.take(monotonic)]
+        if self._wall.waiting:
+            wall = self._wall.read()
+            offset = to_nanoseconds(monotonic) - wall
+            due += [(entry.due + offset, entry) for entry in self._wall.take(wall)]
             due.sort(key=lambda item: (item[0], item[1].place))
         return due
 

@@ -113,6 +113,7 @@ class Entry(JobState):
         arguments: both, as they are stored.
         trigger: the recurrence; None for a one-time job.
         trigger_text: it, as it is stored.
+        follows_wall_clock: whether its times lie on the wall clock, and not on the monotonic one.
         declaration: the text of the recurrence that the task declares; None if the job stems from no declaration.
         misfire_policy: what becomes of it if it starts late.
         number: the order of scheduling in this start of the app.
@@ -148,6 +149,7 @@ class Entry(JobState):
         "delay",
         "due",
         "elsewhere",
+        "follows_wall_clock",
         "given_up",
         "here",
         "interruptions",
@@ -222,16 +224,12 @@ class Entry(JobState):
         """Whether it runs beside another, for a time of that."""
         return self.parent is not None and self.id.startswith(f"{self.parent}@")
 
-    @property
-    def follows_wall_clock(self) -> bool:
-        """Whether its times lie on the wall clock, and not on the monotonic one."""
-        return not isinstance(self.trigger, Every)
-
     def follow(self, trigger: Trigger | None) -> None:
         """Recur so from now on; None for not at all."""
         self.trigger = trigger
         self.trigger_text = trigger_to_text(trigger) if trigger is not None else None
         self.recurring = trigger is not None
+        self.follows_wall_clock = not isinstance(trigger, Every)
         self.cron_expression = trigger.expression if isinstance(trigger, Cron) else None
         if trigger is not None:
             self.misfire_policy = trigger.misfire_policy

@@ -79,7 +79,7 @@ def times_of(trigger: Trigger, tz: tzinfo, *, now: datetime, monotonic: int) -> 
         trigger: the recurrence.
         tz: its zone, if it has none of its own.
         now: the wall clock; in UTC.
-        monotonic: the monotonic clock, in nanoseconds.
+        monotonic: the monotonic clock, in nanoseconds; of interest for an interval only.
     """
     return _Intervals(trigger, now, monotonic) if isinstance(trigger, Every) else _WallTimes(trigger, tz, now)
 

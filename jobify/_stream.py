@@ -135,15 +135,13 @@ class Stream:
         self._telling = True
         try:
             while self._queue:
-                self._tell(self._queue.popleft())
+                event = self._queue.popleft()
+                for listener in tuple(self.listeners.values()):
+                    try:
+                        listener(event)
+                    except (KeyboardInterrupt, SystemExit):
+                        raise
+                    except BaseException:  # noqa: BLE001  # the log has it
+                        logger.exception("a listener raised on an event of job %r", event.job_id)
         finally:
             self._telling = False
-
-    def _tell(self, event: Event) -> None:
-        for listener in tuple(self.listeners.values()):
-            try:
-                listener(event)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException:  # noqa: BLE001  # the log has it
-                logger.exception("a listener raised on an event of job %r", event.job_id)

@@ -108,7 +108,7 @@ class BuryingLoop(NetworkLoop):
         for _, timer in self.live_timers():
             if self.is_dead_handle(timer):
                 timer.cancel()
-        now, timers, reached = self._now, self._timers, self._reached
+        now, timers, reached = self.nanoseconds, self._timers, self._reached
         after_jump, self.after_jump = self.after_jump, None
         living = list(self._ready)
         self._ready.clear()
@@ -122,7 +122,7 @@ class BuryingLoop(NetworkLoop):
             self._is_clearing = False
             self._ready.extendleft(reversed([*living, *self._spared]))
             self._spared.clear()
-            self._now, self._timers, self._reached = now, timers, reached
+            self.nanoseconds, self._timers, self._reached = now, timers, reached
             self._timer_cancelled_count = sum(timer.cancelled() for _, _, timer in timers)
             self.after_jump = after_jump
 
@@ -147,7 +147,7 @@ class BuryingLoop(NetworkLoop):
             self.stop()
             return
         if not self._ready and due is not None:
-            self._now = max(due, self._now)
+            self.nanoseconds = max(due, self.nanoseconds)
         self._collect_due()
         for _ in range(len(self._ready)):
             handle = self._ready.popleft()

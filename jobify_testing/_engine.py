@@ -64,14 +64,14 @@ class Engine(BuryingLoop):
         self.holds.policies = options.holds
         self.ties = make_ties(options.order, options.seed)
         self._jumps = self._spins = 0
-        self._real_start = time.monotonic_ns() - self._now
+        self._real_start = time.monotonic_ns() - self.nanoseconds
 
     # One iteration
 
     def _run_once(self) -> None:
         ready = self._ready
         if self.options.mode == "real":
-            self._now = max(self._now, time.monotonic_ns() - self._real_start)
+            self.nanoseconds = max(self.nanoseconds, time.monotonic_ns() - self._real_start)
         # Nothing else can make the selector report anything: the look, a system call, is spared.
         if self._woken or len(self._files) > 1 or self._signals:
             self._poll(0)
@@ -92,7 +92,7 @@ class Engine(BuryingLoop):
     def _become_ready(self) -> None:
         """Wait for work in flight, or move time: in this order."""
         due = self.next_due()
-        if due is not None and due <= self._now:
+        if due is not None and due <= self.nanoseconds:
             return
         reached = self._next_reached() if self._reached else None
         if self.options.mode == "real":
@@ -140,11 +140,11 @@ class Engine(BuryingLoop):
     def _wait_in_real_time(self, due: int | None, reached: int | None) -> None:
         instants = [instant for instant in (due, reached) if instant is not None]
         if instants:
-            self._poll(max((min(instants) - self._now) / 1e9, 0))
+            self._poll(max((min(instants) - self.nanoseconds) / 1e9, 0))
         elif not self._poll(self.options.patience):
             self._fail(VirtualDeadlockError("nothing is scheduled, and nothing is running" + self._picture()))
-        self._now = max(self._now, time.monotonic_ns() - self._real_start)
-        if reached is not None and reached <= self._now and not self._ready and (due is None or reached < due):
+        self.nanoseconds = max(self.nanoseconds, time.monotonic_ns() - self._real_start)
+        if reached is not None and reached <= self.nanoseconds and not self._ready and (due is None or reached < due):
             heapq.heappop(self._reached)[2].set_result(None)
 
     # Work in flight

@@ -36,6 +36,7 @@ class TimedLoop(asyncio.SelectorEventLoop):
     """The timers of a virtual loop, and the instants that somebody waits to be reached.
 
     Attributes:
+        nanoseconds: the virtual instant, in whole nanoseconds since the loop was made.
         ties: the order of the timers of one instant, as keys that can be compared; by default that
             in which they were set, as it is on a real loop, where no two are due at one instant.
         after_jump: called each time that time has moved.
@@ -52,20 +53,15 @@ class TimedLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self.ties: Iterator[Any] = itertools.count()
         self.after_jump: Callable[[], object] | None = None
-        self._now = 0
+        self.nanoseconds = 0
         self._spins = 0
         self._timers: list[tuple[int, Any, _Timer]] = []
         self._reached: list[tuple[int, int, asyncio.Future[None], object | None]] = []
         self._numbers = itertools.count()
 
-    @property
-    def nanoseconds(self) -> int:
-        """The virtual instant, in whole nanoseconds since the loop was made."""
-        return self._now
-
     def time(self) -> float:
         """Return the virtual instant in seconds since the loop was made."""
-        return self._now / 1_000_000_000
+        return self.nanoseconds / 1_000_000_000
 
     def call_later(
         self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
@@ -80,7 +76,9 @@ class TimedLoop(asyncio.SelectorEventLoop):
             wait = round(delay * 1e9) if -_EXACT < delay < _EXACT else to_nanoseconds(delay)
         except (ValueError, OverflowError):
             raise _never(delay) from None
-        return self.call_at_nanoseconds(self._now + wait if wait > 0 else self._now, callback, args, context)
+        return self.call_at_nanoseconds(
+            self.nanoseconds + wait if wait > 0 else self.nanoseconds, callback, args, context
+        )
 
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
@@ -94,7 +92,7 @@ class TimedLoop(asyncio.SelectorEventLoop):
             nanoseconds = to_nanoseconds(when)
         except (ValueError, OverflowError):
             raise _never(when) from None
-        if nanoseconds <= self._now and when > self.time():
+        if nanoseconds <= self.nanoseconds and when > self.time():
             # Who waits for the last fraction of a nanosecond would else be called again and again for ever.
             nanoseconds = math.ceil(Fraction(when) * 1_000_000_000)
         return self.call_at_nanoseconds(nanoseconds, callback, args, context)
@@ -136,7 +134,7 @@ class TimedLoop(asyncio.SelectorEventLoop):
         return timers[0][0] if timers else None
 
     def _collect_due(self) -> None:
-        timers, now = self._timers, self._now
+        timers, now = self._timers, self.nanoseconds
         while timers and timers[0][0] <= now:
             timer = heapq.heappop(timers)[2]
             timer._scheduled = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # it is in the heap no more
@@ -146,15 +144,15 @@ class TimedLoop(asyncio.SelectorEventLoop):
                 self._ready.append(timer)
 
     def _move_to(self, when: int) -> None:
-        if when > self._now:
-            self._now = when
+        if when > self.nanoseconds:
+            self.nanoseconds = when
             self._spins = 0
             if self.after_jump is not None:
                 self.after_jump()
 
     def block(self, nanoseconds: int) -> None:
         """Let time pass while the loop does not get to run: what is due meanwhile is late."""
-        self._move_to(self._now + nanoseconds)
+        self._move_to(self.nanoseconds + nanoseconds)
 
     def reach(self, when: int) -> asyncio.Future[None]:
         """Return a future that is resolved when all that is due until `when`, included, has run.

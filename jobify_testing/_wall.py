@@ -32,7 +32,11 @@ class _WallAlarm:
         pending[self] = None
 
     def arm(self, loop: Engine, when: int) -> None:
-        self._timer = loop.call_at_nanoseconds(when, self.ring, (), contextvars.Context())
+        self._timer = loop.call_at_nanoseconds(when, self._come, (), contextvars.Context())
+
+    def _come(self) -> None:
+        self._timer = None
+        self.ring()
 
     def ring(self) -> None:
         if self in self._pending:
@@ -71,9 +75,10 @@ class TwoClocks:
 
     def now(self) -> datetime:
         """Return the virtual wall clock: aware, in UTC."""
-        if self._is_real:
+        loop = self._loop
+        if loop.options.mode == "real":
             return datetime.now(UTC)
-        instant = self._loop.nanoseconds
+        instant = loop.nanoseconds
         if instant != self._shown_at:
             self._shown_at, self._shown = instant, self._start + instant // 1000 * _MICROSECOND
         return self._shown
