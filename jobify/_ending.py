@@ -10,7 +10,7 @@ from jobify._aftermath import after_run, aftermath, coming, due_of_retry, ended_
 from jobify._chronicle import Chronicle
 from jobify._clock import Clock
 from jobify._entry import Due, Entry, Next
-from jobify._executor import Outcome
+from jobify._executor import Outcome, RunTask
 from jobify._keeper import Keeper
 from jobify._ledger import Ledger
 from jobify._log import logger
@@ -61,20 +61,21 @@ class Ending:
         self._wait = wait
         self._put_back = put_back
 
-    def conclude(self, entry: Entry, outcome: Outcome) -> Awaitable[None]:
+    def conclude(self, entry: Entry, task: RunTask, outcome: Outcome) -> Awaitable[None]:
         """Let a job go on behind an attempt that has ended by itself."""
-        return self._carry(entry, self._conclude(entry, outcome))
+        return self._carry(entry, task, self._conclude(entry, outcome))
 
-    def overtake(self, entry: Entry) -> Awaitable[None]:
+    def overtake(self, entry: Entry, task: RunTask) -> Awaitable[None]:
         """Let a job go on behind a run that was cancelled for the sake of a later time."""
-        return self._carry(entry, self._overtake(entry))
+        return self._carry(entry, task, self._overtake(entry))
 
-    def pass_over(self, entry: Entry, decision: Decision) -> Awaitable[None]:
+    def pass_over(self, entry: Entry, task: RunTask, decision: Decision) -> Awaitable[None]:
         """Let a job go on behind times that were missed, and are not made up for."""
-        return self._carry(entry, self._pass_over(entry, decision))
+        return self._carry(entry, task, self._pass_over(entry, decision))
 
-    def _carry(self, entry: Entry, step: Coroutine[None, None, None]) -> Awaitable[None]:
-        return self._keeper.whole(self._guarded(entry, step), stored=bool(entry.kept), about=entry)
+    def _carry(self, entry: Entry, task: RunTask, step: Coroutine[None, None, None]) -> Awaitable[None]:
+        by = None if task.was_cancelled else task  # a cancellation under way would strike in the step
+        return self._keeper.whole(self._guarded(entry, step), stored=bool(entry.kept), about=entry, by=by)
 
     async def _guarded(self, entry: Entry, step: Coroutine[None, None, None]) -> None:
         try:

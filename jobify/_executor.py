@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from jobify._clock import Clock, Timeout
 from jobify._run import JobStatus
 from jobify._spec import RunMode, TaskSpec
+from jobify._steps import Step
 from jobify._words import is_a
 from jobify._workers import ProcessCall, Workers
 from jobify.exceptions import JobTimeoutError
@@ -23,13 +24,15 @@ class Outcome(NamedTuple):
     error: BaseException | None
 
 
-class RunTask(asyncio.Task[None]):
+class RunTask(Step[None]):
     """The asyncio task that carries an attempt, and knows who cancelled it.
 
     A body that cancels its own task has failed. A cancellation from elsewhere, as by `asyncio.run`
     at the end of a program that did not stop its app, has cut it short: that is not its fault.
 
     Attributes:
+        is_whole: whether the attempt is over, and what follows from it is not to be cut in two.
+        was_cancelled: whether anybody has ever asked for a cancellation, which may still be under way.
         due: when its job was due.
         behind: what carries the job that is to begin before this one; None if there is none, or it has.
         is_begun: whether the body has begun, or nobody is to wait for that.
@@ -38,6 +41,8 @@ class RunTask(asyncio.Task[None]):
         is_in_body: whether the function of its job is being called.
     """
 
+    is_whole = False
+    was_cancelled = False
     due = 0
     behind: "RunTask | None" = None
     is_begun = False
@@ -48,7 +53,8 @@ class RunTask(asyncio.Task[None]):
 
     def cancel(self, msg: object = None) -> bool:
         """Request a cancellation, as every task does."""
-        if asyncio.current_task(self.get_loop()) is self:
+        self.was_cancelled = True
+        if not self.is_whole and asyncio.current_task(self.get_loop()) is self:
             self._by_itself += 1
         return super().cancel(msg)
 

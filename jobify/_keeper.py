@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from jobify._clock import Alarm, Clock
 from jobify._log import logger
-from jobify._steps import Step, hush, is_hurried, pause
+from jobify._steps import Step, is_hurried, pause
 from jobify._words import in_words
 from jobify.exceptions import DuplicateJobError, StorageError
 from jobify.storage import Storage
@@ -39,35 +39,66 @@ class Keeper:
         self._abandoned = False
         self._context = contextvars.copy_context()
 
-    def whole(self, step: Coroutine[Any, Any, T], *, stored: bool, about: Hashable = None) -> Awaitable[T]:
+    def whole(
+        self, step: Coroutine[Any, Any, T], *, stored: bool, about: Hashable = None, by: Step[Any] | None = None
+    ) -> Awaitable[T]:
         """Return, to who awaits it, what `step` returns; a caller that is cancelled does not stop it half-way.
 
         A step that is not `stored`, or whose storage is immediate, never suspends: no cancellation can
-        strike in it. With `about`, `others` waits for the step.
+        strike in it. With `about`, `others` waits for the step. A task of which nothing is left to do but this can
+        be given as `by`: it carries the step out itself, and is not cut in two from here on.
         """
         if not stored or self.storage.immediate:
             return step
-        return asyncio.shield(self.begin(step, about=about))
+        if by is None or about in self._busy:
+            return self.begin(step, about=about)
+        by.is_whole = True
+        self._enter(by, about)
+        return self._carry(step, by, about)
 
-    def begin(self, step: Coroutine[Any, Any, T], *, about: Hashable = None) -> Step[T]:
-        """Have a step carried out, whoever waits for it."""
+    def begin(self, step: Coroutine[Any, Any, T], *, about: Hashable = None) -> asyncio.Future[T]:
+        """Have a step carried out, whoever waits for the answer: to cancel that is harmless."""
         if (previous := self._busy.get(about)) is not None:
             step = _behind(previous, step)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
         # Not in the context of the caller: a step belongs to the app, whoever asked for it.
-        task = Step(step, loop=asyncio.get_running_loop(), context=self._context.copy())
-        self._steps.add(task)
-        if about is not None:
-            self._busy[about] = task
+        task = Step(self._answer(answer, step, about), loop=loop, context=self._context.copy())
+        self._enter(task, about)
+        return answer
 
-        def let_go(task: Step[T]) -> None:
+    async def _answer(self, answer: asyncio.Future[T], step: Coroutine[Any, Any, T], about: Hashable) -> None:
+        task = asyncio.current_task()
+        assert isinstance(task, Step)  # noqa: S101  # made by `begin` alone
+        try:
+            result = await self._carry(step, task, about)
+        except asyncio.CancelledError:
+            answer.cancel()
+            raise
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # it is raised where the step was asked for
+            if not answer.done():
+                answer.set_exception(error)
+                answer.exception()  # its caller may be gone
+            if not isinstance(error, Exception):
+                raise
+        else:
+            if not answer.done():
+                answer.set_result(result)
+
+    async def _carry(self, step: Coroutine[Any, Any, T], task: Step[Any], about: Hashable) -> T:
+        try:
+            return await step
+        finally:
             self._steps.discard(task)
             if about is not None and self._busy.get(about) is task:
                 del self._busy[about]
-                self._call_next(about)
-            hush(task)  # its caller may be gone
+                if not task.get_loop().is_closed():  # else the step is being thrown away
+                    self._call_next(about)
 
-        task.add_done_callback(let_go, context=self._context)
-        return task
+    def _enter(self, task: Step[Any], about: Hashable) -> None:
+        self._steps.add(task)
+        if about is not None:
+            self._busy[about] = task
 
     def is_busy(self, about: Hashable) -> bool:
         """Whether a step is in progress about this."""

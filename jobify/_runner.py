@@ -124,7 +124,7 @@ class Runner:
                 return
             if (too_late := self._punctuality.judge(entry)) is not None:
                 entry.run_task = None
-                await self._ending.pass_over(entry, too_late)
+                await self._ending.pass_over(entry, task, too_late)
                 return
             if not await self._begin(entry, task):
                 return
@@ -135,7 +135,7 @@ class Runner:
             if cut_short and not (entry.overtaken and not entry.cut):
                 return  # `_leave` puts the job back
             entry.run_task = None
-            await (self._ending.overtake(entry) if cut_short else self._ending.conclude(entry, outcome))
+            await (self._ending.overtake(entry, task) if cut_short else self._ending.conclude(entry, task, outcome))
             if entry.done and entry.watch is not None:
                 self.forget_watch(entry)
         except Exception:  # noqa: BLE001  # the log has it, and `_leave` puts the job back

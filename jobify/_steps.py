@@ -13,15 +13,19 @@ class Step(asyncio.Task[T]):
     would know; so a step goes on. What may take long in it is a pause, and that ends at once.
 
     Attributes:
+        is_whole: whether it is not to be cut in two.
         hurried: whether somebody wanted it to end.
         pausing: what its pause, if it makes one, waits for.
     """
 
+    is_whole = True
     hurried = False
     pausing: asyncio.Future[None] | None = None
 
-    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002  # it is not passed on
+    def cancel(self, msg: object = None) -> bool:
         """Take note, and go on."""
+        if not self.is_whole:
+            return super().cancel(msg)
         self.hurried = True
         if self.pausing is not None and not self.pausing.done():
             self.pausing.set_result(None)
