@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from jobify.storage._protocol import AMENDED, StoredJob, StoredRun
@@ -23,6 +24,25 @@ _SELECT = f"{_ALL} WHERE exec_at < ? ORDER BY number"
 _UPDATE = f"UPDATE jobify_jobs SET {', '.join(f'{name} = ?' for name in _MOVING)} WHERE number = ?"  # noqa: S608  # constants
 _AMEND = f"UPDATE jobify_jobs SET {', '.join(f'{name} = ?' for name in AMENDED)} WHERE number = ?"  # noqa: S608  # constants
 _MARK_RUNNING = "UPDATE jobify_jobs SET running = 1, attempt = ?, started_at = ?, scheduled_for = ? WHERE number = ?"
+
+
+class _Columns:
+    """Columns of a row, as they are written together."""
+
+    def __init__(self, *names: str) -> None:
+        self._read: Callable[[StoredJob], tuple[Any, ...]] = attrgetter(*names)
+        self._instants = [index for index, name in enumerate(names) if name in _INSTANTS]
+
+    def values_of(self, job: StoredJob) -> list[Any]:
+        """Return what is written of a job."""
+        values = [*self._read(job)]
+        for index in self._instants:
+            if values[index] is not None:
+                values[index] = to_micros(values[index])
+        return values
+
+
+_WHOLE, _CHANGING, _AMENDED = _Columns(*_COLUMNS), _Columns(*_MOVING), _Columns(*AMENDED)
 
 
 def prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
@@ -55,7 +75,7 @@ def insert(connection: sqlite3.Connection, *, job: StoredJob, replace: bool, run
     """Add a row, and return its number; None if the id is taken."""
     if replace:
         connection.execute("DELETE FROM jobify_jobs WHERE id = ?", (job.id,))
-    cursor = connection.execute(_INSERT, _values(job, _COLUMNS))
+    cursor = connection.execute(_INSERT, _WHOLE.values_of(job))
     if not cursor.rowcount:
         return None
     remember(connection, runs)
@@ -77,13 +97,13 @@ def find(connection: sqlite3.Connection, *, job_id: str | None) -> list[StoredJo
 def update(connection: sqlite3.Connection, *, jobs: Sequence[StoredJob], runs: Sequence[StoredRun] = ()) -> None:
     """Write what changes in the life of jobs; those that are gone stay gone."""
     remember(connection, runs)
-    connection.executemany(_UPDATE, [(*_values(job, _MOVING), job.number) for job in jobs])
+    connection.executemany(_UPDATE, [(*_CHANGING.values_of(job), job.number) for job in jobs])
 
 
 def amend(connection: sqlite3.Connection, *, job: StoredJob, runs: Sequence[StoredRun]) -> None:
     """Write what was changed of a job beside its runs."""
     remember(connection, runs)
-    connection.execute(_AMEND, (*_values(job, AMENDED), job.number))
+    connection.execute(_AMEND, (*_AMENDED.values_of(job), job.number))
 
 
 def mark_running(  # the columns of one statement
@@ -110,15 +130,6 @@ def delete(connection: sqlite3.Connection, *, number: int, runs: Sequence[Stored
     if removed or not idle_only:
         remember(connection, runs)
     return removed
-
-
-def _values(job: StoredJob, names: Sequence[str]) -> list[Any]:
-    """Return columns of a row as they are written."""
-    values = [getattr(job, name) for name in names]
-    return [
-        to_micros(value) if name in _INSTANTS and value is not None else value
-        for name, value in zip(names, values, strict=True)
-    ]
 
 
 def _to_job(row: tuple[Any, ...]) -> StoredJob:
