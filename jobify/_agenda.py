@@ -30,20 +30,26 @@ class _Axis(ABC):
 
     @abstractmethod
     def read(self) -> float:
-        """Return what its clock shows, in the unit that fits `_is_due`."""
+        """Return what its clock shows, in the unit that fits `has_come`."""
 
     @abstractmethod
-    def _is_due(self, due: int, reading: float, /) -> bool: ...
+    def has_come(self, due: int, reading: float, /) -> bool:
+        """Whether an instant has come when the clock shows that."""
 
     @abstractmethod
     def _set_alarm(self, due: int) -> Alarm: ...
+
+    def is_quiet(self, reading: float) -> bool:
+        """Whether nobody who waits is due when the clock shows that: the alarm is set for the first of them."""
+        due = self._alarm_due
+        return not self.waiting if due is None else not self.has_come(due, reading)
 
     def add(self, entry: Waiting) -> bool:
         """Let a job wait for its `due`; return whether that is now, or has passed."""
         due = entry.due
         self.waiting.add(entry)
         heapq.heappush(self._heap, (due, entry.place, entry))
-        if self._is_due(due, self.read()):
+        if self.has_come(due, self.read()):
             return True
         if self._alarm_due is None or due < self._alarm_due:
             self._arm(self._head())
@@ -62,7 +68,7 @@ class _Axis(ABC):
     def take(self, reading: float) -> list[Waiting]:
         """Take out all jobs that are due when the clock shows that, in order."""
         taken: list[Waiting] = []
-        while (due := self._head()) is not None and self._is_due(due, reading):
+        while (due := self._head()) is not None and self.has_come(due, reading):
             entry = heapq.heappop(self._heap)[2]
             self.waiting.discard(entry)
             taken.append(entry)
@@ -105,7 +111,7 @@ class _MonotonicAxis(_Axis):
     def read(self) -> float:
         return self._clock.monotonic()
 
-    def _is_due(self, due: int, reading: float, /) -> bool:
+    def has_come(self, due: int, reading: float, /) -> bool:
         # The very expression that the alarm is set with: else a rounding could ring it for ever.
         return due / 1_000_000_000 <= reading
 
@@ -117,7 +123,7 @@ class _WallAxis(_Axis):
     def read(self) -> int:
         return wall_nanoseconds(self._clock.now())
 
-    def _is_due(self, due: int, reading: float, /) -> bool:
+    def has_come(self, due: int, reading: float, /) -> bool:
         return due <= reading
 
     def _set_alarm(self, due: int) -> Alarm:
@@ -125,31 +131,48 @@ class _WallAxis(_Axis):
 
 
 class Agenda:
-    """Knows who waits for a time: jobs, and watches of jobs that run; and calls `wake` when one of them may be due."""
+    """Knows who waits for a time: jobs, and watches of jobs that run; and calls `wake` with those that are due.
 
-    def __init__(self, clock: Clock, wake: Callable[[], None]) -> None:
+    They come in order, with their due times on the monotonic axis.
+    """
+
+    def __init__(self, clock: Clock, wake: Callable[[list[tuple[int, Waiting]]], None]) -> None:
         self._clock = clock
         self._wake = wake
-        self._monotonic = _MonotonicAxis(clock, wake)
-        self._wall = _WallAxis(clock, wake)
+        self._monotonic = _MonotonicAxis(clock, self._ring)
+        self._wall = _WallAxis(clock, self._ring)
         self._closed = False
 
     def add(self, *entries: Waiting) -> None:
         """Let jobs wait for their `due`; `wake` is called at once if one of these is now, or has passed."""
         if self._closed:
             return
+        if len(entries) == 1 and not entries[0].wall and self._is_first(entries[0]):
+            self._wake([(entries[0].due, entries[0])])
+            return
         is_due = False
         for entry in entries:
             is_due |= (self._wall if entry.wall else self._monotonic).add(entry)
         if is_due:
-            self._wake()
+            self._ring()
+
+    def _is_first(self, entry: Waiting) -> bool:
+        """Whether a job is due now, and nobody who waits is: as most are that are pushed."""
+        reading = self._monotonic.read()
+        return (
+            self._monotonic.has_come(entry.due, reading)
+            and self._monotonic.is_quiet(reading)
+            and (not self._wall.waiting or self._wall.is_quiet(self._wall.read()))
+        )
+
+    def _ring(self) -> None:
+        self._wake(self._take_due())
 
     def discard(self, entry: Waiting) -> None:
         """Let a job wait no longer; harmless if it does not."""
         (self._wall if entry.wall else self._monotonic).discard(entry)
 
-    def take_due(self) -> list[tuple[int, Waiting]]:
-        """Take out all jobs that are due, with their due times on the monotonic axis, in order."""
+    def _take_due(self) -> list[tuple[int, Waiting]]:
         monotonic = self._monotonic.read()
         due = [(entry.due, entry) for entry in self._monotonic.take(monotonic)]
         if self._wall.waiting:

@@ -1,9 +1,8 @@
 """The statuses of a job, the table of its life, and the record of one ended run."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Generic, TypeVar, final
+from typing import Generic, NamedTuple, TypeVar, final
 
 from jobify._words import in_words
 from jobify.exceptions import JobFailedError
@@ -38,8 +37,7 @@ LEGAL: dict[JobStatus | None, frozenset[JobStatus]] = {
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run(Generic[T_co]):
+class Run(NamedTuple, Generic[T_co]):
     """One ended run of a job, from its due time to its outcome.
 
     Attributes:
@@ -50,6 +48,7 @@ class Run(Generic[T_co]):
         finished_at: when its last attempt ended.
         attempts: how many attempts it took.
         error: the exception of the last attempt; None after a success.
+        value: what the last attempt returned; None after a failure.
     """
 
     job_id: str

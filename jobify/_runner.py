@@ -96,8 +96,8 @@ class Runner:
 
     # From its time to the end of an attempt
 
-    def _wake(self) -> None:
-        for due, waiting in self._agenda.take_due():
+    def _wake(self, those_due: list[tuple[int, Entry | Watch]]) -> None:
+        for due, waiting in those_due:
             if isinstance(waiting, Watch):
                 self._overlap(waiting.entry)
             else:
