@@ -18,19 +18,20 @@ Item = tuple[int, int, Waiting]
 
 
 class _Axis(ABC):
-    """Who waits on one axis of time, and the alarm for the first of them."""
+    """Who waits on one axis of time, and the alarm for the first of them.
 
-    def __init__(self, clock: Clock, wake: Callable[[], None]) -> None:
+    Attributes:
+        read: returns what its clock shows, in the unit that fits `has_come`.
+    """
+
+    def __init__(self, clock: Clock, read: Callable[[], float], wake: Callable[[], None]) -> None:
+        self.read = read
         self.waiting: set[Waiting] = set()
         self._clock = clock
         self._wake = wake
         self._heap: list[Item] = []  # who was taken out stays in it as a ghost
         self._alarm: Alarm | None = None
         self._alarm_due: int | None = None
-
-    @abstractmethod
-    def read(self) -> float:
-        """Return what its clock shows, in the unit that fits `has_come`."""
 
     @abstractmethod
     def has_come(self, due: int, reading: float, /) -> bool:
@@ -44,12 +45,12 @@ class _Axis(ABC):
         due = self._alarm_due
         return not self.waiting if due is None else not self.has_come(due, reading)
 
-    def add(self, entry: Waiting) -> bool:
-        """Let a job wait for its `due`; return whether that is now, or has passed."""
+    def add(self, entry: Waiting, reading: float) -> bool:
+        """Let a job wait for its `due`; return whether that has come when the clock shows that."""
         due = entry.due
         self.waiting.add(entry)
         heapq.heappush(self._heap, (due, entry.place, entry))
-        if self.has_come(due, self.read()):
+        if self.has_come(due, reading):
             return True
         if self._alarm_due is None or due < self._alarm_due:
             self._arm(self._head())
@@ -108,9 +109,6 @@ class _Axis(ABC):
 
 
 class _MonotonicAxis(_Axis):
-    def read(self) -> float:
-        return self._clock.monotonic()
-
     def has_come(self, due: int, reading: float, /) -> bool:
         # The very expression that the alarm is set with: else a rounding could ring it for ever.
         return due / 1_000_000_000 <= reading
@@ -120,9 +118,6 @@ class _MonotonicAxis(_Axis):
 
 
 class _WallAxis(_Axis):
-    def read(self) -> int:
-        return wall_nanoseconds(self._clock.now())
-
     def has_come(self, due: int, reading: float, /) -> bool:
         return due <= reading
 
@@ -139,48 +134,47 @@ class Agenda:
     def __init__(self, clock: Clock, wake: Callable[[list[tuple[int, Waiting]]], None]) -> None:
         self._clock = clock
         self._wake = wake
-        self._monotonic = _MonotonicAxis(clock, self._ring)
-        self._wall = _WallAxis(clock, self._ring)
+        self._monotonic = _MonotonicAxis(clock, clock.monotonic, self._ring)
+        self._wall = _WallAxis(clock, lambda: wall_nanoseconds(clock.now()), self._ring)
         self._closed = False
 
     def add(self, *entries: Waiting) -> None:
         """Let jobs wait for their `due`; `wake` is called at once if one of these is now, or has passed."""
         if self._closed:
             return
-        if len(entries) == 1 and not entries[0].wall and self._is_first(entries[0]):
-            self._wake([(entries[0].due, entries[0])])
-            return
         is_due = False
         for entry in entries:
-            is_due |= (self._wall if entry.wall else self._monotonic).add(entry)
+            axis = self._wall if entry.wall else self._monotonic
+            reading = axis.read()
+            if len(entries) == 1 and not entry.wall and self._is_first(entry, reading):
+                self._wake([(entry.due, entry)])
+                return
+            is_due |= axis.add(entry, reading)
         if is_due:
             self._ring()
 
-    def _is_first(self, entry: Waiting) -> bool:
+    def _is_first(self, entry: Waiting, monotonic: float) -> bool:
         """Whether a job is due now, and nobody who waits is: as most are that are pushed."""
-        reading = self._monotonic.read()
         return (
-            self._monotonic.has_come(entry.due, reading)
-            and self._monotonic.is_quiet(reading)
+            self._monotonic.has_come(entry.due, monotonic)
+            and self._monotonic.is_quiet(monotonic)
             and (not self._wall.waiting or self._wall.is_quiet(self._wall.read()))
         )
-
-    def _ring(self) -> None:
-        self._wake(self._take_due())
 
     def discard(self, entry: Waiting) -> None:
         """Let a job wait no longer; harmless if it does not."""
         (self._wall if entry.wall else self._monotonic).discard(entry)
 
-    def _take_due(self) -> list[tuple[int, Waiting]]:
+    def _ring(self) -> None:
+        """Take out all that are due, and tell who is to start them."""
         monotonic = self._monotonic.read()
         due = [(entry.due, entry) for entry in self._monotonic.take(monotonic)]
         if self._wall.waiting:
-            wall = self._wall.read()
+            wall = wall_nanoseconds(self._clock.now())
             offset = to_nanoseconds(monotonic) - wall
             due += [(entry.due + offset, entry) for entry in self._wall.take(wall)]
             due.sort(key=lambda item: (item[0], item[1].place))
-        return due
+        self._wake(due)
 
     def close(self) -> None:
         """Wake nobody any more."""

@@ -74,7 +74,8 @@ class Scheduler:
         if order.replace and order.job_id is not None:
             await self.keeper.others(order.job_id)
         while True:
-            self._admit(order)
+            if self._stopping:
+                self._admit(order)
             entry = self.make_entry(order)
             old = self._reserve(entry, replace=order.replace)
             stored = order.spec.durable or (old is not None and bool(old.row))
