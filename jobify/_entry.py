@@ -276,7 +276,7 @@ class Entry(JobState):
         if self.covered is not None and self.covered.nanoseconds <= step.time.nanoseconds:
             self.covered = None
         self.overtaken = False
-        self.wait_until(step.due)
+        self.exec_at, self.due, self.wall, self.delay = step.due
 
 
 def due_at(moment: datetime) -> Due:

@@ -72,16 +72,19 @@ class Times(ABC):
         """Return the times that have passed before the last `most`, of which there are more."""
 
 
-def times_of(trigger: Trigger, tz: tzinfo, *, now: datetime, monotonic: int) -> Times:
+def times_of(trigger: Trigger, tz: tzinfo, *, now: datetime, monotonic: int | None) -> Times:
     """Return the times of a recurrence.
 
     Args:
         trigger: the recurrence.
         tz: its zone, if it has none of its own.
         now: the wall clock; in UTC.
-        monotonic: the monotonic clock, in nanoseconds; of interest for an interval only.
+        monotonic: the monotonic clock, in nanoseconds; None for a recurrence that follows the wall clock.
     """
-    return _Intervals(trigger, now, monotonic) if isinstance(trigger, Every) else _WallTimes(trigger, tz, now)
+    if monotonic is None:
+        return _WallTimes(trigger, tz, now)
+    assert isinstance(trigger, Every)  # noqa: S101  # all others follow the wall clock
+    return _Intervals(trigger, now, monotonic)
 
 
 class _WallTimes(Times):

@@ -114,7 +114,7 @@ def times_now(entry: Entry, clock: Clock, tz: tzinfo) -> Times | None:
     """Return the times of a job, seen from now; None if it is a one-time job."""
     if entry.trigger is None:
         return None
-    monotonic = 0 if entry.follows_wall_clock else to_nanoseconds(clock.monotonic())
+    monotonic = None if entry.follows_wall_clock else to_nanoseconds(clock.monotonic())
     return times_of(entry.trigger, tz, now=clock.now(), monotonic=monotonic)
 
 

@@ -144,6 +144,8 @@ class VirtualRuntime:
 
     def before_start(self, job: Job[Any]) -> Awaitable[None] | None:  # noqa: ARG002
         """Have a job start some turns of the loop later, in a random order; else at once."""
+        if self.options.order != "random":
+            return None
         turns = self._turns()
         return _wait(turns) if turns else None
 

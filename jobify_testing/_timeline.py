@@ -62,7 +62,7 @@ class Teller:
     def __init__(self, start: int, wall: datetime) -> None:
         self._start = start
         self._wall = wall
-        self._labels: dict[str, str] = {}
+        self.labels: dict[str, str] = {}
         self._counts: dict[str, int] = {}
 
     def tell(self, events: Iterable[Event], *, labels: bool) -> Timeline:
@@ -77,14 +77,13 @@ class Teller:
         return Timeline("\n".join(lines))
 
     def learn(self, event: Event) -> None:
-        """Take note of the job of an event, so that jobs are counted in the order in which they came."""
-        if event.job_id not in self._labels:
-            name = event.task.rpartition(":")[2].rpartition(".")[2]
-            self._counts[name] = self._counts.get(name, 0) + 1
-            self._labels[event.job_id] = f"{name}#{self._counts[name]}"
+        """Take note of the job of an event that is not known yet: jobs are counted in the order in which they came."""
+        name = event.task.rpartition(":")[2].rpartition(".")[2]
+        self._counts[name] = self._counts.get(name, 0) + 1
+        self.labels[event.job_id] = f"{name}#{self._counts[name]}"
 
     def _label(self, event: Event) -> str:
-        return self._labels.get(event.job_id, event.job_id)
+        return self.labels.get(event.job_id, event.job_id)
 
     def _instant(self, event: Event) -> str:
         return tell_duration(to_nanoseconds(event.elapsed) - self._start)

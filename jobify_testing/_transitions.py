@@ -46,7 +46,8 @@ class TransitionLog:
             self._subscriptions[app] = app.subscribe(self._note)
 
     def _note(self, event: Event) -> None:
-        self._teller.learn(event)
+        if event.job_id not in self._teller.labels:
+            self._teller.learn(event)
         self._events.append(event)
 
     def close(self) -> None:

@@ -35,10 +35,11 @@ class _WallAlarm:
         self._timer = loop.call_at_nanoseconds(when, self._come, (), contextvars.Context())
 
     def _come(self) -> None:
-        self._timer = None
-        self.ring()
+        del self._pending[self]
+        self.inner()
 
     def ring(self) -> None:
+        """Call back before its time, if it is still pending."""
         if self in self._pending:
             self.cancel()
             self.inner()
@@ -85,7 +86,7 @@ class TwoClocks:
 
     def monotonic(self) -> float:
         """Return the virtual seconds since the loop was made."""
-        return self._loop.time()
+        return self._loop.nanoseconds / 1_000_000_000
 
     def call_at(self, when: float, callback: Callable[[], object]) -> Alarm:
         """Call `callback` once, when `monotonic()` reaches `when`."""
