@@ -1,11 +1,12 @@
 """The order at one instant: who was scheduled first starts first."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from jobify import Event, Jobify, JobStatus, RunMode, StorageError, Transition
-from jobify.storage import SQLiteStorage, Storage
+from jobify.storage import MemoryStorage, SQLiteStorage, Storage
 from jobify_testing import VirtualClock
 from tests.storages import HookedStorage
 
@@ -72,6 +73,24 @@ async def test_pushed_jobs_of_one_instant_start_in_order(app: Jobify) -> None:
         jobs = [await tasks[n % 2].push() for n in range(6)]
         await app.wait_all()
     assert started == [job.id for job in jobs]
+
+
+async def test_a_push_does_not_pass_who_is_due_already(virtual_clock: VirtualClock) -> None:
+    """What became due while the loop was blocked starts before what is pushed right behind that."""
+    app = Jobify(storage=MemoryStorage())
+    started = listen_for_starts(app)
+    task = app.task(nothing_on_the_loop, name="task")
+
+    async with app:
+        await task.schedule().delay(5, job_id="delayed")
+        virtual_clock.block(6)
+        pushed = await task.push()
+        await task.schedule().at(virtual_clock.now() + timedelta(seconds=5), job_id="at a time")
+        await pushed
+        virtual_clock.block(6)
+        last = await task.push()
+        await app.wait_all()
+    assert started == ["delayed", pushed.id, "at a time", last.id]
 
 
 async def test_a_later_time_does_not_wait_for_an_earlier_one(virtual_clock: VirtualClock) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import functools
+import inspect
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -266,6 +268,27 @@ async def test_arguments_that_do_not_bind_are_refused_at_once(app: Jobify) -> No
             greet.schedule(*args, **kwargs)
         with pytest.raises(TypeError, match="greet"):
             await greet.push(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    ["", "a", "a, b=0", "a, /", "*a", "a, *b", "*, a", "a, *, b=0", "a, **b", "*a, b, **c", "*a, b=0, **c"],
+)
+@pytest.mark.parametrize("count", range(4))
+async def test_arguments_are_taken_if_they_bind(signature: str, count: int) -> None:
+    """A call by position is accepted if `inspect` can bind it, and else refused in the words of that."""
+    function: Callable[..., Any] = eval(f"lambda {signature}: None")  # noqa: S307  # our own words
+    app = bare_app()
+    task: Task[..., Any, Any] = app.task(function, name="task", durable=False)
+    args = tuple(range(count))
+    async with app:
+        try:
+            inspect.signature(function).bind(*args)
+        except TypeError as error:
+            with pytest.raises(InvalidArgumentsError, match=re.escape(f"arguments: {error}; its signature is")):
+                await task.push(*args)
+        else:
+            await (await task.push(*args))
 
 
 async def test_a_task_may_be_registered_while_the_app_runs(app: Jobify, virtual_clock: VirtualClock) -> None:
