@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -187,6 +188,32 @@ async def test_a_locked_database_is_an_error_and_not_the_end(tmp_path: Path) -> 
     other.close()
     assert await storage.add(job, replace=False) == 1
     await storage.close()
+
+
+@pytest.mark.slow
+async def test_the_loop_does_not_wait_for_a_lock(tmp_path: Path) -> None:
+    """With a `timeout` a verb waits for the lock in its thread, and the loop goes on meanwhile."""
+    app = Jobify(storage=SQLiteStorage(tmp_path / "x.db", timeout=60))
+    ran: list[str] = []
+
+    @app.task(name="durable")
+    async def durable() -> None:
+        ran.append("durable")
+
+    @app.task(name="fleeting", durable=False)
+    async def fleeting() -> None:
+        ran.append("fleeting")
+
+    async with app:
+        with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            pushing = asyncio.create_task(durable.push())
+            await (await fleeting.push()).wait()
+            assert (ran, pushing.done()) == (["fleeting"], False)
+            other.execute("COMMIT")
+            await (await pushing).wait()
+        assert app.health().ok
+    assert ran == ["fleeting", "durable"]
 
 
 @pytest.mark.slow

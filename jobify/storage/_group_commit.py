@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 from jobify._steps import Step
 from jobify._workers import Lane
 from jobify.exceptions import StorageError
-from jobify.storage import _sqlite_rows as rows
+from jobify.storage._sqlite_file import OpenFile
 
 T = TypeVar("T")
 
@@ -24,18 +24,18 @@ class _Verb(NamedTuple):
 
 
 class GroupCommit:
-    """The one writer of a connection.
+    """The one writer of a file.
 
     Args:
         path: the database, for what errors say.
         lane: where the transactions are made.
-        connection: the connection.
+        file: the file, which is open.
     """
 
-    def __init__(self, path: Path, lane: Lane, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, lane: Lane, file: OpenFile) -> None:
         self._path = path
         self._lane = lane
-        self._connection = connection
+        self._file = file
         self._waiting: list[_Verb] = []
         self._writing: list[_Verb] = []
         self._pump: Step[None] | None = None
@@ -80,7 +80,7 @@ class GroupCommit:
 
     async def _write_batch(self, batch: list[_Verb]) -> None:
         try:
-            answers = await self._lane.run(partial(rows.transact, self._connection, [verb.write for verb in batch]))
+            answers = await self._lane.run(partial(self._file.transact, [verb.write for verb in batch]))
         except Exception as error:  # noqa: BLE001  # who asked for it gets it
             if len(batch) > 1 and not isinstance(error, sqlite3.OperationalError):
                 for verb in batch:  # one of them cannot be written, which is not the fault of the others

@@ -22,24 +22,13 @@ from jobify.storage import _sqlite_rows as rows
 from jobify.storage._change_poll import data_version
 from jobify.storage._group_commit import GroupCommit
 from jobify.storage._protocol import Host, Notice, RunQuery, StoredJob, StoredRun
+from jobify.storage._sqlite_file import OpenFile
 from jobify.storage._sqlite_seat import Seat, SharedSeat
 
 T = TypeVar("T")
 
 _LONGEST_WAIT = 2_000_000.0
 """Seconds: SQLite counts them in milliseconds, with 31 bits."""
-
-
-class _File:
-    """A file that was opened once: who closes it late does not close what was opened meanwhile."""
-
-    connection: sqlite3.Connection | None = None
-
-    def close(self) -> None:
-        """Close it; on its lane, so behind a connect whose caller did not wait for it."""
-        if self.connection is not None:
-            self.connection.close()
-        self.connection = None
 
 
 class SQLiteStorage:
@@ -85,7 +74,7 @@ class SQLiteStorage:
         self._lane: Lane | None = None
         self._seat: Seat | None = None
         self._listener: Callable[[Notice], None] | None = None
-        self._file = _File()
+        self._file = OpenFile()
         self._claimed: set[int] = set()
         self._writer: GroupCommit | None = None
         self._closer: Step[None] | None = None
@@ -105,7 +94,7 @@ class SQLiteStorage:
             raise StorageError(msg)
         path = host.database_path(self.path)
         self._lane = host.workers.open_lane(f"jobify {self.path.name}")
-        self._file = _File()
+        self._file = OpenFile()
         self._claimed = set()
         try:
             seat = self._seat = self._seat_at(path, host)
@@ -113,9 +102,7 @@ class SQLiteStorage:
             # A file in the place of the one asked for is that of a test: no loss of power is of interest there.
             synchronous = self._synchronous if path == self.path else "off"
             await self._lane.run(partial(self._connect, self._file, path, synchronous))
-            connection = self._file.connection
-            assert connection is not None  # noqa: S101  # it was opened on the line above
-            self._writer = GroupCommit(self.path, self._lane, connection)
+            self._writer = GroupCommit(self.path, self._lane, self._file)
             await seat.join(lambda: self._submit(data_version))
         except BaseException:
             await self.close()
@@ -130,7 +117,7 @@ class SQLiteStorage:
         if self._listener is not None:
             self._listener(notice)
 
-    def _connect(self, file: _File, path: Path, synchronous: str) -> None:
+    def _connect(self, file: OpenFile, path: Path, synchronous: str) -> None:
         if not path.parent.is_dir():
             msg = f"cannot open {str(path)!r}: there is no folder {str(path.parent)!r}; make it first"
             raise StorageError(msg)
@@ -145,7 +132,7 @@ class SQLiteStorage:
                 msg = f"cannot open {str(path)!r}: {error}"
                 raise StorageError(msg) from error
             raise
-        file.connection = connection
+        file.hold(connection, path)
 
     async def close(self) -> None:
         """Write what was submitted, then close the file; harmless if repeated."""
@@ -156,7 +143,7 @@ class SQLiteStorage:
             self._closer.add_done_callback(hush)  # its callers may be gone
         await asyncio.shield(self._closer)
 
-    async def _close(self, lane: Lane, file: _File) -> None:
+    async def _close(self, lane: Lane, file: OpenFile) -> None:
         writer, seat = self._writer, self._seat
         try:
             if writer is not None:

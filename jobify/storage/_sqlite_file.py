@@ -1,0 +1,53 @@
+"""A file of SQLite that is open, and whether it is still the one that was opened."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jobify.storage import _sqlite_rows as rows
+
+
+class OpenFile:
+    """A file that was opened once: who closes it late does not close what was opened meanwhile.
+
+    Its methods are called on its lane.
+    """
+
+    connection: sqlite3.Connection | None = None
+
+    def hold(self, connection: sqlite3.Connection, path: Path) -> None:
+        """Have a connection, to the file of this path."""
+        self.connection = connection
+        path = path.absolute()  # the current folder may change
+        self._paths = (path, path.with_name(f"{path.name}-wal"))
+        self._nodes = [_node(path) for path in self._paths]
+
+    def transact(self, writes: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
+        """Carry out writes in one transaction, and return their answers; all of them, or none.
+
+        SQLite does not look whether the file is still there: it would go on with one that nobody finds again.
+
+        Raises:
+            sqlite3.Error: it cannot be written, or was moved, replaced or removed.
+        """
+        assert self.connection is not None  # noqa: S101  # a lane closes it with its last call
+        if [_node(path) for path in self._paths] != self._nodes:
+            msg = "the file or its -wal was moved, replaced or removed under the app; put both back, or stop the app"
+            raise sqlite3.OperationalError(msg)
+        return rows.transact(self.connection, writes)
+
+    def close(self) -> None:
+        """Close it; on its lane, so behind a connect whose caller did not wait for it."""
+        if self.connection is not None:
+            self.connection.close()
+        self.connection = None
+
+
+def _node(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from all others; None if it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
