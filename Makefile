@@ -11,12 +11,13 @@ SOURCES := $(shell find jobify jobify_testing -name '*.py') README.md
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test virtual-day check format-check lint types layers coverage lowest nightly clean
+.PHONY: help demo test virtual-day crash-harness check format-check lint types layers coverage lowest nightly clean
 
 help:
 	@echo "make demo    the main job, against a SQLite file"
 	@echo "make test    the tests"
 	@echo "make check   everything: tests, format, lint, types, layers, coverage, the lowest Python"
+	@echo "make crash-harness KILLS=5000  a program is killed so often, and nothing is lost"
 	@echo "make nightly the tests, with a hundred times as many examples of each property"
 	@echo "make clean   remove what these have made"
 
@@ -53,11 +54,17 @@ demo: .venv/demo/stamp
 test: .venv/test/stamp
 	.venv/test/bin/python -m pytest -q -n auto
 
-check: test virtual-day format-check lint types layers lowest coverage
+check: test virtual-day crash-harness format-check lint types layers lowest coverage
 
 # A cron of every second, for a day: each run at its second, and none too few. `nightly` has a week of it, and a year of minutes.
 virtual-day: .venv/test/stamp
 	.venv/test/bin/python benchmarks/virtual_year.py --days 1 --cron "* * * * * *"
+
+# A program that is killed so often, at random moments: it loses nothing, and runs nothing twice unexplained.
+KILLS := 200
+
+crash-harness: .venv/test/stamp
+	.venv/test/bin/python benchmarks/crash_harness.py --kills $(KILLS)
 
 format-check: .venv/check/stamp
 	.venv/check/bin/ruff format --check .
@@ -88,6 +95,7 @@ nightly: .venv/test/stamp
 	HYPOTHESIS_PROFILE=nightly .venv/test/bin/python -m pytest -q
 	.venv/test/bin/python benchmarks/virtual_year.py --days 365
 	.venv/test/bin/python benchmarks/virtual_year.py --days 7 --cron "* * * * * *"
+	.venv/test/bin/python benchmarks/crash_harness.py --kills 5000
 
 clean:
 	rm -rf .venv build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
