@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobify import Jobify, Lane, StorageError, SystemRuntime
+from jobify import DuplicateJobError, Jobify, Lane, StorageError, SystemRuntime
 from jobify.storage import Host, MemoryStorage, SQLiteStorage, Storage, StoredJob
 from jobify_testing import StorageContract, VirtualClock, VirtualLoop
 
@@ -232,6 +232,47 @@ async def test_concurrent_verbs_share_a_transaction(tmp_path: Path) -> None:
         assert connection.execute("SELECT count(*) FROM jobify_jobs").fetchone() == (1001,)
         assert connection.execute("PRAGMA data_version").fetchone()[0] - before <= 3
         connection.close()
+
+
+@pytest.mark.slow
+async def test_a_job_is_added_in_a_transaction_of_the_user(tmp_path: Path) -> None:
+    """It is there with the commit, for the next claim; not if it is rolled back, and an id is given once."""
+    storage = SQLiteStorage(tmp_path / "x.db")
+    job = StoredJob(id="it", task="task", arguments=b"{}", exec_at=NOON, scheduled_for=NOON)
+    connection = sqlite3.connect(tmp_path / "x.db")
+    with pytest.raises(StorageError, match="not open"):
+        await storage.add_using(connection, job)
+    await storage.open(SystemRuntime())
+    assert await storage.add_using(connection, job) == 1
+    connection.rollback()
+    assert list(await storage.claim(datetime.max.replace(tzinfo=UTC))) == []
+    number = await storage.add_using(connection, job)
+    with pytest.raises(DuplicateJobError):
+        await storage.add_using(connection, job)
+    assert not storage.is_mine(number)
+    connection.commit()
+    assert [found.number for found in await storage.claim(datetime.max.replace(tzinfo=UTC))] == [number]
+    connection.close()
+    await storage.close()
+
+
+@pytest.mark.slow
+async def test_a_transaction_in_another_file_is_refused(tmp_path: Path) -> None:
+    """The connection must be to the file of the storage; what SQLite says is an error of the storage."""
+    storage = SQLiteStorage(tmp_path / "x.db")
+    await storage.open(SystemRuntime())
+    job = StoredJob(id="it", task="task", arguments=b"{}", exec_at=NOON, scheduled_for=NOON)
+    connection = sqlite3.connect(":memory:")
+    for other in (":memory:", tmp_path / "other.db"):
+        connection.close()
+        connection = sqlite3.connect(other)
+        with pytest.raises(StorageError, match="the connection is to"):
+            await storage.add_using(connection, job)
+    connection.close()
+    with pytest.raises(StorageError, match="closed") as caught:
+        await storage.add_using(connection, job)
+    assert isinstance(caught.value.__cause__, sqlite3.Error)
+    await storage.close()
 
 
 @pytest.mark.virtual_clock(storage="keep")

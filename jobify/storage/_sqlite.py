@@ -24,6 +24,7 @@ from jobify.storage._group_commit import GroupCommit
 from jobify.storage._protocol import Host, Notice, RunQuery, StoredJob, StoredRun
 from jobify.storage._sqlite_file import OpenFile
 from jobify.storage._sqlite_seat import Seat, SharedSeat
+from jobify.storage._sqlite_using import add_using
 
 T = TypeVar("T")
 
@@ -180,6 +181,16 @@ class SQLiteStorage:
             self._tell("look")
         return number
 
+    async def add_using(self, connection: sqlite3.Connection, job: StoredJob, /) -> int:
+        """Keep a new job in the transaction of a connection to the same file; return its number. The next claim has it.
+
+        Raises:
+            DuplicateJobError: the id is taken; the transaction can go on.
+            StorageError: the storage is not open, the connection is to another file, or SQLite reports an error.
+        """
+        self._opened()
+        return add_using(connection, job, file=self._file.path)
+
     def _is_active(self) -> bool:
         return self._seat is not None and self._seat.is_active
 
@@ -263,10 +274,13 @@ class SQLiteStorage:
 
     async def _submit(self, write: Callable[[sqlite3.Connection], T]) -> T:
         """Have a verb written, and return its answer; a cancelled caller gives up the answer only."""
+        return await self._opened().submit(write)
+
+    def _opened(self) -> GroupCommit:
         if self._writer is None or self._closer is not None:
             msg = f"cannot use {str(self.path)!r}: the storage is not open; the app opens it when it starts"
             raise StorageError(msg)
-        return await self._writer.submit(write)
+        return self._writer
 
     def __repr__(self) -> str:
         return f"SQLiteStorage({str(self.path)!r})"

@@ -1,5 +1,6 @@
 """A file of SQLite that is open, and whether it is still the one that was opened."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,13 +13,19 @@ class OpenFile:
     """A file that was opened once: who closes it late does not close what was opened meanwhile.
 
     Its methods are called on its lane.
+
+    Attributes:
+        connection: while it is open.
+        path: of the file, without symbolic links.
     """
 
     connection: sqlite3.Connection | None = None
+    path: str = ""
 
     def hold(self, connection: sqlite3.Connection, path: Path) -> None:
         """Have a connection, to the file of this path."""
         self.connection = connection
+        self.path = os.path.realpath(path)
         path = path.absolute()  # the current folder may change
         self._paths = (path, path.with_name(f"{path.name}-wal"))
         self._nodes = [_node(path) for path in self._paths]

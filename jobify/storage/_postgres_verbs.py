@@ -1,0 +1,232 @@
+"""What each verb of the PostgreSQL storage asks of the database, and what is made of the answer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace as but
+from datetime import datetime, timedelta
+
+from jobify._log import logger
+from jobify.storage import _postgres_history as history
+from jobify.storage import _postgres_rows as rows
+from jobify.storage._postgres_batch import Answer, Write
+from jobify.storage._postgres_driver import Row
+from jobify.storage._postgres_lease import Lease
+from jobify.storage._protocol import Notice, RunQuery, StoredJob, StoredRun
+
+_LOST = "lease lost"
+_KEPT = timedelta(days=1)
+"""How long it is remembered, at least, for which times runs were started."""
+
+
+class Verbs:
+    """The verbs of one process.
+
+    Args:
+        lease: by which it holds its jobs.
+        give_back: gives up claims of jobs that nobody has heard of here: who asked for them was cancelled.
+        note_loss: is told when the database does not know the lease any more.
+    """
+
+    def __init__(
+        self, lease: Lease, *, give_back: Callable[[Sequence[int]], None], note_loss: Callable[[], None]
+    ) -> None:
+        self._lease = lease
+        self._give_back = give_back
+        self._note_loss = note_loss
+
+    def add(self, job: StoredJob, runs: Sequence[StoredRun], *, replace: bool, is_near: bool) -> Write:
+        """Keep a new job, and claim it if it is near; the answer is its number, None if its id is taken."""
+
+        def conclude(found: Sequence[Row]) -> Answer:
+            if not found:
+                return Answer()
+            row = found[0]
+            return Answer(row["number"], runs, [] if row["old"] is None else [Notice("gone", row["old"])], row)
+
+        def settle(answer: Answer, *, is_awaited: bool) -> None:
+            if answer.value is None:
+                return
+            if answer.row["old"] is not None:
+                self._lease.forget(answer.row["old"])
+            self._hold([answer.value], answer.row["owner"], is_awaited=is_awaited)
+
+        columns = rows.all_of(job)
+        return Write(
+            sql=rows.REPLACE if replace else rows.INSERT,
+            values=lambda: (self._lease.owner if is_near else None, *columns),
+            conclude=conclude,
+            settle=settle,
+            is_futile=(lambda found: not found) if replace else None,
+        )
+
+    def _hold(self, numbers: Sequence[int], owner: str | None, *, is_awaited: bool) -> None:
+        """Take note of what was claimed by an owner; if that was lost meanwhile, it is others' already."""
+        if owner != self._lease.owner:
+            return
+        for number in numbers:
+            self._lease.mine.add(number)
+        if not is_awaited:
+            self._give_back(numbers)
+
+    def claim(self, before: datetime) -> Write:
+        """Claim what is due before a time; the answer is the jobs."""
+
+        def conclude(found: Sequence[Row]) -> Answer:
+            jobs = sorted((rows.job_of(row) for row in found), key=lambda job: job.number)
+            return Answer(jobs, row=found[0] if found else {"owner": None})
+
+        def settle(answer: Answer, *, is_awaited: bool) -> None:
+            self._hold([job.number for job in answer.value], answer.row["owner"], is_awaited=is_awaited)
+
+        return Write(
+            sql=rows.CLAIM,
+            values=lambda: (self._lease.owner, before, sorted(self._lease.lost)),
+            conclude=conclude,
+            settle=settle,
+        )
+
+    def start(
+        self, number: int, attempt: int, started_at: datetime, scheduled_for: datetime, runs: Sequence[StoredRun]
+    ) -> Write:
+        """Note that an attempt is in progress; the answer is whether it may be."""
+
+        def settle(answer: Answer, *, is_awaited: bool) -> None:  # noqa: ARG001  # it is in progress all the same
+            if answer.value:
+                self._lease.running.add(number)
+            else:
+                self._lease.lost.discard(number)
+                self._see_to(answer.row)
+
+        return Write(
+            sql=rows.START,
+            values=lambda: (self._lease.owner, number, attempt, started_at, scheduled_for),
+            conclude=lambda found: Answer(found[0]["done"], runs if found[0]["done"] else (), row=found[0]),
+            settle=settle,
+        )
+
+    def _see_to(self, row: Row) -> None:
+        """Take note of a loss of the lease that has shown itself."""
+        if not row["is_alive"]:
+            self._note_loss()
+
+    def finish(self, number: int, following: StoredJob | None, runs: Sequence[StoredRun]) -> Write:
+        """Note that an attempt has ended, and what follows."""
+        is_over = following is None or not following.attempt
+
+        def conclude(found: Sequence[Row]) -> Answer:
+            (row,) = found
+            told = [Notice("ended", number)] if is_over else []
+            if row["done"] or not self._is_lost(number, row):
+                return Answer(None, runs, told, row)
+            logger.warning("the end of a run of job %d comes too late: its lease was lost, others may run it", number)
+            return Answer(None, [but(run, reason=_lost(run.reason)) for run in runs], told, row)
+
+        def settle(answer: Answer, *, is_awaited: bool) -> None:  # noqa: ARG001  # it has ended all the same
+            self._lease.running.discard(number)
+            self._lease.lost.discard(number)
+            if following is None or not answer.row["done"]:
+                self._lease.mine.discard(number)
+            self._see_to(answer.row)
+
+        moving = () if following is None else rows.moving(following)
+        return Write(
+            sql=rows.END if following is None else rows.FINISH,
+            values=lambda: (self._lease.owner, number, *moving),
+            conclude=conclude,
+            settle=settle,
+        )
+
+    def _is_lost(self, number: int, row: Row) -> bool:
+        """Whether the job of an attempt is not this process's any more, and was not cancelled or replaced."""
+        return row["is_there"] or not row["is_alive"] or number in self._lease.lost
+
+    def amend(self, job: StoredJob, runs: Sequence[StoredRun]) -> Write:
+        """Note what was changed of a job beside its runs, if it is held here or by nobody."""
+
+        def conclude(found: Sequence[Row]) -> Answer:
+            is_free = found[0]["done"] and job.number not in self._lease.mine
+            return Answer(None, runs, [Notice("look")] if is_free else [])
+
+        number, columns = job.number, rows.amended(job)
+        return Write(
+            sql=rows.AMEND,
+            values=lambda: (self._lease.owner, 0 if number in self._lease.lost else number, *columns),
+            conclude=conclude,
+        )
+
+    def release(self, jobs: Sequence[StoredJob], runs: Sequence[StoredRun], until: datetime) -> Write:
+        """Put jobs back; those that are due before a time stay claimed."""
+
+        def settle(answer: Answer, *, is_awaited: bool) -> None:  # noqa: ARG001  # they are put back all the same
+            self._let_go([job.number for job in jobs], answer.value)
+
+        put = rows.as_json(jobs)
+        return Write(
+            sql=rows.RELEASE,
+            values=lambda: (self._lease.owner, put, until),
+            conclude=lambda found: Answer({row["number"]: row["owner"] for row in found}, runs),
+            settle=settle,
+        )
+
+    def _let_go(self, numbers: Sequence[int], owners: dict[int, str | None]) -> None:
+        for number in numbers:
+            self._lease.running.discard(number)
+            self._lease.lost.discard(number)
+            if owners.get(number) is None:
+                self._lease.mine.discard(number)
+
+    def remove(self, number: int, runs: Sequence[StoredRun]) -> Write:
+        """Forget a job; the answer is whether it was there, and is gone now."""
+
+        def conclude(found: Sequence[Row]) -> Answer:
+            (row,) = found
+            if row["is_there"] and not row["done"]:
+                return Answer(False, row=row)
+            return Answer(row["done"], runs, [Notice("gone", number)] if row["done"] else [], row)
+
+        def settle(answer: Answer, *, is_awaited: bool) -> None:  # noqa: ARG001  # it is gone all the same
+            if answer.value or not answer.row["is_there"]:
+                self._lease.forget(number)
+
+        return Write(sql=rows.REMOVE, values=lambda: (self._lease.owner, number), conclude=conclude, settle=settle)
+
+    # Questions
+
+    def find(self, job_id: str | None) -> Write:
+        """Return the job of an id, or all."""
+        return Write(
+            sql=rows.FIND_ALL if job_id is None else rows.FIND,
+            values=lambda: () if job_id is None else (job_id,),
+            conclude=lambda found: Answer([rows.job_of(row) for row in found]),
+            reads=True,
+        )
+
+    def runs(self, query: RunQuery) -> Write:
+        """Return rows of the history."""
+        sql, values = history.question(query)
+        return Write(
+            sql=sql,
+            values=lambda: values,
+            conclude=lambda found: Answer([history.run_of(row) for row in found]),
+            reads=True,
+        )
+
+    def prune(self, now: datetime, most: int) -> Write:
+        """Forget rows of the history, and times for which runs were started long ago."""
+        return Write(sql=history.PRUNE, values=lambda: (now, most, now - _KEPT), conclude=lambda _: Answer())
+
+    def give_back(self, numbers: Sequence[int]) -> Write:
+        """Give up claims."""
+
+        def settle(answer: Answer, *, is_awaited: bool) -> None:  # noqa: ARG001  # as it is called
+            self._let_go(numbers, {})
+
+        return Write(
+            sql=rows.GIVE_BACK,
+            values=lambda: (self._lease.owner, list(numbers)),
+            conclude=lambda _: Answer(None, (), [Notice("look")]),
+            settle=settle,
+        )
+
+
+def _lost(reason: str | None) -> str:
+    return _LOST if reason is None else f"{reason}; {_LOST}"
