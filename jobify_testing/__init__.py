@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jobify_testing._pending import Pending
     from jobify_testing._run import run
     from jobify_testing._runtime import VirtualRuntime
+    from jobify_testing._shared_contract import SharedStorageContract
     from jobify_testing._timeline import Timeline
     from jobify_testing._transitions import TransitionLog
     from jobify_testing._wall import wall_follows
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ForbiddenWorkError": "_errors",
     "Pending": "_pending",
+    "SharedStorageContract": "_shared_contract",
     "StorageContract": "storage_contract",
     "Timeline": "_timeline",
     "TransitionLog": "_transitions",
@@ -51,6 +53,7 @@ _HOMES = {
 __all__ = [
     "ForbiddenWorkError",
     "Pending",
+    "SharedStorageContract",
     "StorageContract",
     "Timeline",
     "TransitionLog",

@@ -3,15 +3,15 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from jobify import DuplicateJobError, Jobify, StorageError, SystemClock, SystemRuntime
+from jobify import DuplicateJobError, Jobify, StorageError, SystemClock, SystemRuntime, Task
 from jobify.storage import Host, Notice, PostgresStorage, RunQuery, Storage, StoredJob, StoredRun
-from jobify_testing import SharedStorageContract, TransitionLog, VirtualClock, VirtualLoop
+from jobify_testing import SharedStorageContract, TransitionLog, VirtualClock, VirtualLoop, crash
 from tests.postgres import Database, Server
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -224,6 +224,51 @@ async def test_the_jobs_of_the_dead_are_taken_over(database: Database, virtual_c
         assert ear.heard.get_nowait() == Notice("look")
         (job,) = await second.claim(far)
         assert (job.number, job.running, job.attempt) == (number, True, 1)
+
+
+def make_app(database: Database, calls: list[int]) -> tuple[Jobify, Task[[int], Coroutine[Any, Any, int], int]]:
+    """Return an app with a task that notes its calls."""
+    app = Jobify(storage=database.storage())
+
+    @app.task(name="work")
+    async def work(n: int) -> int:
+        calls.append(n)
+        return n
+
+    return app, work
+
+
+@pytest.mark.virtual_clock
+async def test_two_apps_run_each_job_once(database: Database, virtual_clock: VirtualClock) -> None:
+    """Whoever comes first runs a job, near or far, and a recurring one; who has ordered it learns what became of it."""
+    calls: list[int] = []
+    (first, here), (second, there) = make_app(database, calls), make_app(database, calls)
+    async with first, second:
+        jobs = [await task.schedule(n).delay(100.0 * n) for n in range(1, 11) for task in (here, there)]
+        minutes = await here.schedule(0).every(60, job_id="minutes")
+        await virtual_clock.advance(1000)
+        assert [job.result() for job in jobs] == [n for n in range(1, 11) for _ in (here, there)]
+        assert sorted(calls) == [0] * 16 + sorted([*range(1, 11)] * 2)
+        job = await second.get_job(minutes.id)
+        assert job is not None
+        assert job.run_count == 16
+        assert await job.cancel()
+        await virtual_clock.advance(600)
+        assert len(calls) == 36
+
+
+@pytest.mark.virtual_clock
+async def test_an_app_takes_over_from_one_that_has_crashed(database: Database, virtual_clock: VirtualClock) -> None:
+    """What a process that has died was to run, another runs, when the lease is over."""
+    calls: list[int] = []
+    (first, here), (second, _) = make_app(database, calls), make_app(database, calls)
+    await first.start()
+    async with second:
+        await here.schedule(1).delay(50)
+        await virtual_clock.advance(1)
+        await crash(first)
+        await virtual_clock.advance(60)
+        assert calls == [1]
 
 
 # The lease

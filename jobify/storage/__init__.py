@@ -1,7 +1,18 @@
 """Where jobs are kept that must outlive the process."""
 
 from jobify.storage._memory import MemoryStorage
+from jobify.storage._postgres import PostgresStorage
 from jobify.storage._protocol import Host, Notice, RunQuery, Storage, StoredJob, StoredRun
 from jobify.storage._sqlite import SQLiteStorage
 
-__all__ = ["Host", "MemoryStorage", "Notice", "RunQuery", "SQLiteStorage", "Storage", "StoredJob", "StoredRun"]
+__all__ = [
+    "Host",
+    "MemoryStorage",
+    "Notice",
+    "PostgresStorage",
+    "RunQuery",
+    "SQLiteStorage",
+    "Storage",
+    "StoredJob",
+    "StoredRun",
+]

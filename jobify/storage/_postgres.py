@@ -244,14 +244,14 @@ class PostgresStorage:
         await member.life.submit(member.verbs.finish(number, following, runs))
 
     async def release(self, jobs: Sequence[StoredJob], /, *, runs: Sequence[StoredRun] = ()) -> None:
-        """Put back what was claimed; what is due within the horizon stays claimed until `close`."""
+        """Put back what was claimed; it stays claimed until `close`."""
         member = self._opened()
-        await member.life.submit(member.verbs.release(jobs, runs, self._end_of_horizon(member)))
+        await member.life.submit(member.verbs.release(jobs, runs))
 
-    async def remove(self, number: int, /, *, runs: Sequence[StoredRun] = ()) -> bool:
+    async def remove(self, number: int, /, *, runs: Sequence[StoredRun] = (), idle_only: bool = False) -> bool:
         """Forget a job; see `Storage.remove`."""
         member = self._opened()
-        is_gone: bool = await member.life.submit(member.verbs.remove(number, runs))
+        is_gone: bool = await member.life.submit(member.verbs.remove(number, runs, idle_only=idle_only))
         return is_gone
 
     # What others do

@@ -107,9 +107,12 @@ class Lease:
         """Give up all claims."""
         await connection.execute(_LEAVE, self.owner)
 
-    def hold(self, number: int) -> None:
-        """Take note of a claim."""
-        self.mine.add(number)
+    def end_run(self, number: int, *, is_mine: bool) -> None:
+        """Take note of the end of an attempt, and of whether the job is still this process's."""
+        self.running.discard(number)
+        self.lost.discard(number)
+        if not is_mine:
+            self.mine.discard(number)
 
     def forget(self, number: int) -> None:
         """Take note that there is nothing more to do with a job."""

@@ -111,18 +111,17 @@ WITH mine AS (
 SELECT {_TAG}, {_XID}, EXISTS (SELECT FROM mine) AS done
 """  # noqa: S608  # constants
 
-# $2: the owner; $3: the rows, as JSON; $4: up to when a job that is put back is still the owner's.
+# $2: the owner; $3: the rows, as JSON.
 _TYPES = (
     "exec_at timestamptz, scheduled_for timestamptz, delay double precision, covered timestamptz, until timestamptz, "
     "paused boolean, running boolean, attempt integer, runs bigint, failures bigint, interruptions bigint, "
     "started_at timestamptz"
 )
 RELEASE = f"""
-UPDATE jobify_jobs AS job SET {", ".join(f"{name} = put.{name}" for name in _MOVING)},
-    owner = CASE WHEN put.exec_at < $4::timestamptz THEN owner END
+UPDATE jobify_jobs AS job SET {", ".join(f"{name} = put.{name}" for name in _MOVING)}
 FROM jsonb_to_recordset($3::text::jsonb) AS put (number bigint, {_TYPES})
 WHERE job.number = put.number AND owner = $2
-RETURNING {_TAG}, {_XID}, job.number, owner
+RETURNING {_TAG}, {_XID}, job.number
 """  # noqa: S608  # constants
 
 # $2: the owner; $3: the jobs.
@@ -131,13 +130,10 @@ UPDATE jobify_jobs SET owner = NULL WHERE number = ANY ($3::bigint[]) AND owner 
 RETURNING {_TAG}, {_XID}, number
 """  # noqa: S608  # constants
 
-# $2: the owner; $3: the job.
+# $2: the job; $3: whether only a job of which no attempt is in progress.
 REMOVE = f"""
-WITH gone AS (
-        DELETE FROM jobify_jobs
-        WHERE number = $3 AND (NOT running OR trigger IS NOT NULL OR owner IS NULL OR owner = $2) RETURNING number
-    )
-SELECT {_TAG}, {_XID}, EXISTS (SELECT FROM gone) AS done, {_IS_THERE}
+WITH gone AS (DELETE FROM jobify_jobs WHERE number = $2 AND NOT (running AND $3) RETURNING number)
+SELECT {_TAG}, {_XID}, EXISTS (SELECT FROM gone) AS done
 """  # noqa: S608  # constants
 
 

@@ -89,7 +89,8 @@ class Verbs:
     ) -> Write:
         """Note that an attempt is in progress; the answer is whether it may be."""
 
-        def settle(answer: Answer, *, is_awaited: bool) -> None:  # noqa: ARG001  # it is in progress all the same
+        def settle(answer: Answer, *, is_awaited: bool) -> None:
+            del is_awaited  # it is in progress all the same
             if answer.value:
                 self._lease.running.add(number)
             else:
@@ -120,11 +121,9 @@ class Verbs:
             logger.warning("the end of a run of job %d comes too late: its lease was lost, others may run it", number)
             return Answer(None, [but(run, reason=_lost(run.reason)) for run in runs], told, row)
 
-        def settle(answer: Answer, *, is_awaited: bool) -> None:  # noqa: ARG001  # it has ended all the same
-            self._lease.running.discard(number)
-            self._lease.lost.discard(number)
-            if following is None or not answer.row["done"]:
-                self._lease.mine.discard(number)
+        def settle(answer: Answer, *, is_awaited: bool) -> None:
+            del is_awaited  # it has ended all the same
+            self._lease.end_run(number, is_mine=following is not None and answer.row["done"])
             self._see_to(answer.row)
 
         moving = () if following is None else rows.moving(following)
@@ -153,41 +152,36 @@ class Verbs:
             conclude=conclude,
         )
 
-    def release(self, jobs: Sequence[StoredJob], runs: Sequence[StoredRun], until: datetime) -> Write:
-        """Put jobs back; those that are due before a time stay claimed."""
+    def release(self, jobs: Sequence[StoredJob], runs: Sequence[StoredRun]) -> Write:
+        """Put jobs back; they stay claimed until the end of the lease."""
 
-        def settle(answer: Answer, *, is_awaited: bool) -> None:  # noqa: ARG001  # they are put back all the same
-            self._let_go([job.number for job in jobs], answer.value)
+        def settle(answer: Answer, *, is_awaited: bool) -> None:
+            del is_awaited  # they are put back all the same
+            for job in jobs:
+                self._lease.end_run(job.number, is_mine=job.number in answer.value)
 
         put = rows.as_json(jobs)
         return Write(
             sql=rows.RELEASE,
-            values=lambda: (self._lease.owner, put, until),
-            conclude=lambda found: Answer({row["number"]: row["owner"] for row in found}, runs),
+            values=lambda: (self._lease.owner, put),
+            conclude=lambda found: Answer({row["number"] for row in found}, runs),
             settle=settle,
         )
 
-    def _let_go(self, numbers: Sequence[int], owners: dict[int, str | None]) -> None:
-        for number in numbers:
-            self._lease.running.discard(number)
-            self._lease.lost.discard(number)
-            if owners.get(number) is None:
-                self._lease.mine.discard(number)
-
-    def remove(self, number: int, runs: Sequence[StoredRun]) -> Write:
-        """Forget a job; the answer is whether it was there, and is gone now."""
+    def remove(self, number: int, runs: Sequence[StoredRun], *, idle_only: bool) -> Write:
+        """Forget a job; the answer is whether it was there, and is not any more."""
 
         def conclude(found: Sequence[Row]) -> Answer:
-            (row,) = found
-            if row["is_there"] and not row["done"]:
-                return Answer(False, row=row)
-            return Answer(row["done"], runs, [Notice("gone", number)] if row["done"] else [], row)
+            if found[0]["done"]:
+                return Answer(True, runs, [Notice("gone", number)])
+            return Answer(False, () if idle_only else runs)
 
-        def settle(answer: Answer, *, is_awaited: bool) -> None:  # noqa: ARG001  # it is gone all the same
-            if answer.value or not answer.row["is_there"]:
+        def settle(answer: Answer, *, is_awaited: bool) -> None:
+            del is_awaited  # it is gone all the same
+            if answer.value or not idle_only:
                 self._lease.forget(number)
 
-        return Write(sql=rows.REMOVE, values=lambda: (self._lease.owner, number), conclude=conclude, settle=settle)
+        return Write(sql=rows.REMOVE, values=lambda: (number, idle_only), conclude=conclude, settle=settle)
 
     # Questions
 
@@ -217,8 +211,10 @@ class Verbs:
     def give_back(self, numbers: Sequence[int]) -> Write:
         """Give up claims."""
 
-        def settle(answer: Answer, *, is_awaited: bool) -> None:  # noqa: ARG001  # as it is called
-            self._let_go(numbers, {})
+        def settle(answer: Answer, *, is_awaited: bool) -> None:
+            del answer, is_awaited  # it is as it is
+            for number in numbers:
+                self._lease.forget(number)
 
         return Write(
             sql=rows.GIVE_BACK,

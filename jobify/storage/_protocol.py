@@ -141,11 +141,13 @@ class Notice(NamedTuple):
 
     Attributes:
         kind: "look" if there may be jobs to claim, and anything else may have happened; "ended" if a run of a job has;
-            "gone" if a job was cancelled or replaced.
+            "gone" if a job was cancelled or replaced; "lost" if this process has lost the claim of a job, as one that
+            was stopped for a while: the job is another's, or waits to be claimed, and a run of it that is in progress
+            here goes on.
         number: of the job; 0 if the notice is not about one.
     """
 
-    kind: Literal["look", "ended", "gone"]
+    kind: Literal["look", "ended", "gone", "lost"]
     number: int = 0
 
 
