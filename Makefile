@@ -37,7 +37,7 @@ endif
 	@touch $@
 
 .venv/test/stamp: $(INPUTS)
-	$(call environment,.venv/test,$(PYTHON),--editable '.[testing]' anyio hypothesis pytest-xdist coverage)
+	$(call environment,.venv/test,$(PYTHON),--editable '.[postgres,testing]' anyio hypothesis 'psycopg[binary]' pytest-xdist coverage)
 	@touch $@
 
 .venv/check/stamp: $(INPUTS)
@@ -45,14 +45,14 @@ endif
 	@touch $@
 
 .venv/lowest/stamp: $(INPUTS)
-	$(call environment,.venv/lowest,$(LOWEST),--editable '.[testing]' anyio hypothesis pytest-xdist)
+	$(call environment,.venv/lowest,$(LOWEST),--editable '.[postgres,testing]' anyio hypothesis 'psycopg[binary]' pytest-xdist)
 	@touch $@
 
 demo: .venv/demo/stamp
 	@.venv/demo/bin/python examples/demo.py
 
 test: .venv/test/stamp
-	.venv/test/bin/python -m pytest -q -n auto
+	.venv/test/bin/python -m pytest -q -rs -n auto
 
 check: test virtual-day crash-harness format-check lint types layers lowest coverage
 
@@ -80,15 +80,15 @@ layers: .venv/check/stamp
 	.venv/check/bin/lint-imports --no-cache
 
 coverage: .venv/test/stamp
-	.venv/test/bin/coverage run -m pytest -q
-	.venv/test/bin/coverage report
+	.venv/test/bin/coverage run -m pytest -q -rs
+	.venv/test/bin/coverage report $$(.venv/test/bin/python -m tests.postgres)
 
 ifeq ($(LOWEST),$(PYTHON))
 lowest:
 	@echo "this machine has one Python from 3.11 up: $(PYTHON)"
 else
 lowest: .venv/lowest/stamp
-	.venv/lowest/bin/python -m pytest -q
+	.venv/lowest/bin/python -m pytest -q -rs
 endif
 
 nightly: .venv/test/stamp

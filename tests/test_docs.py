@@ -6,6 +6,8 @@ pytest, any other is run as a script. What is not to be run is a `console` or a 
 
 Below `<!-- prints -->` stands a `text` block with what the program before it prints, to the letter.
 
+A program below `<!-- needs postgresql -->` has a server at the address that it names; without one it is not run.
+
 Pytest is given options for a program below `<!-- passes with OPTIONS -->`. Below `<!-- fails with OPTIONS -->` stands
 one whose tests pass as they are, and fail with these options.
 """
@@ -28,6 +30,7 @@ import jobify
 import jobify.serializers
 import jobify.storage
 import jobify_testing
+from tests.postgres import Database
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -44,6 +47,8 @@ filterwarnings = error
 
 CONTINUES = "<!-- continues -->"
 PRINTS = "<!-- prints -->"
+NEEDS_POSTGRES = "<!-- needs postgresql -->"
+ITS_ADDRESS = "postgresql://jobs@localhost/jobs"
 OPTIONS = re.compile(r"<!-- (passes|fails) with (.+) -->")
 FENCE = re.compile(r"\s*(`{3,}|~{3,})(.*)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -72,6 +77,7 @@ class Program(NamedTuple):
     passes_with: tuple[str, ...] = ()
     fails_with: tuple[str, ...] = ()
     prints: str | None = None
+    needs_postgres: bool = False
 
     @property
     def is_test(self) -> bool:
@@ -116,6 +122,8 @@ def programs(page: Path) -> list[Program]:
         before = found.pop() if above == CONTINUES and found else Program(start, "")
         gap = "\n" * (start - 1 - before.source.count("\n"))
         program = before._replace(source=before.source + gap + "\n".join(lines) + "\n")
+        if above == NEEDS_POSTGRES:
+            program = program._replace(needs_postgres=True)
         said = OPTIONS.fullmatch(above)
         if said is not None:
             options = tuple(said[2].split())
@@ -147,7 +155,11 @@ def module_name(page: Path, program: Program) -> str:
 
 def pages_with(*, tests: bool) -> list[Path]:
     """Return the pages that have programs of one kind."""
-    return [page for page in PAGES if any(program.is_test is tests for program in programs(page))]
+    return [
+        page
+        for page in PAGES
+        if any(program.is_test is tests and not program.needs_postgres for program in programs(page))
+    ]
 
 
 @pytest.mark.parametrize("page", pages_with(tests=True), ids=name)
@@ -194,7 +206,11 @@ def test_blocks_that_fail_with_an_option_do(page: Path, pytester: pytest.Pyteste
 @pytest.mark.parametrize("page", pages_with(tests=False), ids=name)
 def test_every_other_block_is_a_program_that_ends(page: Path, tmp_path: Path) -> None:
     """The other blocks of a page are scripts that end by themselves, on the real clock, and all at once."""
-    found = {module_name(page, program): program for program in programs(page) if not program.is_test}
+    found = {
+        module_name(page, program): program
+        for program in programs(page)
+        if not program.is_test and not program.needs_postgres
+    }
     running: dict[str, subprocess.Popen[str]] = {}
     with contextlib.ExitStack() as stack:
         for module, program in found.items():
@@ -218,13 +234,29 @@ def test_every_other_block_is_a_program_that_ends(page: Path, tmp_path: Path) ->
         assert program.prints in (None, outputs[module]), module
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(program.needs_postgres for program in programs(page))], ids=name
+)
+def test_blocks_that_need_postgresql_run_with_it(page: Path, database: Database, tmp_path: Path) -> None:
+    """The blocks of a page that name a PostgreSQL database are scripts that end, with that of the test."""
+    for program in programs(page):
+        if program.needs_postgres:
+            assert ITS_ADDRESS in program.source
+            script = tmp_path / f"{module_name(page, program)}.py"
+            script.write_text(program.source.replace(ITS_ADDRESS, database.server.dsn), "utf-8")
+            command = [sys.executable, "-W", "error", str(script)]
+            subprocess.run(command, cwd=tmp_path, check=True, timeout=PATIENCE)  # noqa: S603  # our own documentation
+
+
 @pytest.mark.parametrize("page", EVERY_PAGE, ids=name)
 def test_every_block_says_what_it_is(page: Path) -> None:
     """No block escapes by its language; what is no program is something to type, or to look at."""
     for block in blocks(page):
         assert block.language in ("python", "console", "text"), f"{name(page)}:{block.start}"
         if block.above.startswith("<!--"):
-            assert block.above in (CONTINUES, PRINTS) or OPTIONS.fullmatch(block.above), f"{name(page)}:{block.start}"
+            is_known = block.above in (CONTINUES, PRINTS, NEEDS_POSTGRES) or OPTIONS.fullmatch(block.above)
+            assert is_known, f"{name(page)}:{block.start}"
 
 
 @pytest.mark.parametrize("page", EVERY_PAGE, ids=name)
