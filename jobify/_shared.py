@@ -141,10 +141,27 @@ class Shared:
             self._keeper.begin(self._see_quietly(entry))
         elif notice.kind == "gone":
             self._lose(notice.number)
+        elif notice.kind == "lost":
+            self._hand_over(notice.number)
+
+    def _hand_over(self, number: int) -> None:
+        """Another process may have taken over a job that this one held: it did not answer for too long."""
+        entry = self._held(number)
+        if entry is None or entry.given_up:
+            return
+        if self._runner.step_aside(entry):
+            self._runner.forget_watch(entry)
+            del self._ledger.entries[entry.id]
+            self._keeper.begin(self.follow(entry))
+        else:  # its run goes on, and is noted in the history; what follows is no matter of this process
+            self._runner.stand_down(entry, "lost")
+
+    def _held(self, number: int) -> Entry | None:
+        return next((entry for entry in self._ledger.entries.values() if entry.row == number), None)
 
     def _lose(self, number: int) -> None:
         """Another process has cancelled or replaced a job that this one holds."""
-        entry = next((entry for entry in self._ledger.entries.values() if entry.row == number), None)
+        entry = self._held(number)
         if entry is None or entry.given_up:
             return
         self._runner.stand_down(entry, "cancelled")

@@ -112,7 +112,10 @@ class SharedStorage:
     async def finish(self, number: int, /, following: StoredJob | None, *, runs: Sequence[StoredRun] = ()) -> None:
         """Note an end."""
         await asyncio.sleep(0)
-        await self.hub.rows.finish(number, following, runs=runs)
+        if self.is_mine(number):
+            await self.hub.rows.finish(number, following, runs=runs)
+        else:  # it was taken over: the history alone is written
+            await self.hub.rows.finish(0, None, runs=runs)
         self.hub.tell(Notice("ended", number))
 
     async def amend(self, job: StoredJob, /, *, runs: Sequence[StoredRun] = ()) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from jobify import ApplicationStateError, DuplicateJobError, ElsewhereError, JobFailedError, Jobify, JobStatus
+from jobify.storage import Notice
 from jobify_testing import VirtualClock, crash
 from tests.shared_storage import Hub, SharedStorage
 
@@ -14,7 +15,8 @@ class Program(Jobify):
     """One of the processes: an app that notes who has called what."""
 
     def __init__(self, hub: Hub, name: str, calls: list[tuple[str, int]], *, cron: str | None = None) -> None:
-        super().__init__(storage=SharedStorage(hub))
+        self.way = SharedStorage(hub)
+        super().__init__(storage=self.way)
 
         async def work(n: int) -> int:
             calls.append((name, n))
@@ -159,6 +161,28 @@ async def test_jobs_beyond_the_horizon_are_claimed_when_they_come_near(virtual_c
         assert len(first.local_jobs()) == 2
         assert [await job for job in jobs] == [n * n for n in range(10)]
     assert sorted(n for _, n in calls) == list(range(10))
+
+
+async def test_who_did_not_answer_for_too_long_follows_what_it_held(virtual_clock: VirtualClock) -> None:
+    """A process whose claims have run out starts none of those jobs; a run in progress ends, and no other follows."""
+    hub = Hub()
+    calls: list[tuple[str, int]] = []
+    slow, other = Program(hub, "slow", calls), Program(hub, "other", calls)
+    async with slow, other:
+        waiting = await slow.work.schedule(2).delay(60)
+        running = await slow.work.schedule(3).every(30, job_id="again")
+        await virtual_clock.advance(35)
+        lost = {number: owner for number, owner in hub.owner_of.items() if owner is slow.way}
+        hub.owner_of = {}
+        for number in lost:
+            hub.tell(Notice("lost", number), besides=other.way)
+        hub.tell(Notice("look"), besides=slow.way)
+        assert await waiting == 4
+        await virtual_clock.advance(60)
+        assert running.is_done()
+    assert [call for call in calls if call[1] == 2] == [("other", 2)]
+    assert calls[0] == ("slow", 3)
+    assert {name for name, n in calls[1:] if n == 3} == {"other"}
 
 
 async def test_a_taken_id_is_taken_everywhere(hub: Hub, virtual_clock: VirtualClock) -> None:
