@@ -6,6 +6,8 @@ PYTHON := $(firstword $(PYTHONS))
 LOWEST := $(lastword $(PYTHONS))
 UV := $(shell command -v uv 2>/dev/null)
 INPUTS := pyproject.toml constraints.txt
+# In a variable: a comma would end an argument of `call`.
+SELF := '.[postgres,testing]'
 SOURCES := $(shell find jobify jobify_testing -name '*.py') README.md
 # The tests start a hundred interpreters, which are not all to compile the packages anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -37,7 +39,7 @@ endif
 	@touch $@
 
 .venv/test/stamp: $(INPUTS)
-	$(call environment,.venv/test,$(PYTHON),--editable '.[postgres,testing]' anyio hypothesis 'psycopg[binary]' pytest-xdist coverage)
+	$(call environment,.venv/test,$(PYTHON),--editable $(SELF) anyio hypothesis 'psycopg[binary]' pytest-xdist coverage)
 	@touch $@
 
 .venv/check/stamp: $(INPUTS)
@@ -45,7 +47,7 @@ endif
 	@touch $@
 
 .venv/lowest/stamp: $(INPUTS)
-	$(call environment,.venv/lowest,$(LOWEST),--editable '.[postgres,testing]' anyio hypothesis 'psycopg[binary]' pytest-xdist)
+	$(call environment,.venv/lowest,$(LOWEST),--editable $(SELF) anyio hypothesis 'psycopg[binary]' pytest-xdist)
 	@touch $@
 
 demo: .venv/demo/stamp
