@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, date, datetime, time, tzinfo
 from typing import NamedTuple, Self, Unpack
 
-from jobify._dst import DstRule, count_instants, dst_rule_of, first_instant_after
+from jobify._dst import DstRule, dst_rule_of, first_instant_after
 from jobify._limits import LimitOptions
 from jobify._recurrence import Recurrence
 from jobify._zones import zone_name, zone_of
@@ -84,9 +84,6 @@ class CalendarInterval(Recurrence):
 
     def _first_after(self, moment: datetime, tz: tzinfo, /) -> datetime | None:
         return first_instant_after(self._times(), moment, self.tz or tz, self.dst)
-
-    def _count(self, after: datetime, until: datetime, tz: tzinfo, /) -> int:
-        return count_instants(self._times(), after, until, self.tz or tz, self.dst)
 
     def _times(self) -> "_Times":
         months, days = _MONTHS * self.years + self.months, _DAYS * self.weeks + self.days

@@ -288,6 +288,7 @@ class Point:
     y: int
 
 
+@pytest.mark.virtual_clock
 async def test_results_come_back_by_their_annotation(storage: Storage) -> None:
     """A result of a declared type is that type again."""
     app = Jobify(storage=storage)
