@@ -1,10 +1,11 @@
 """A minute cron over a virtual year, with the wall clock patched: how many runs a second, and what takes the time.
 
-    python benchmarks/virtual_year.py [--days 365] [--cron "* * * * *"] [--profile]
+    python benchmarks/virtual_year.py [--days 365] [--cron "* * * * *"] [--not-durable] [--profile]
 
 Each run is a real one: the scheduler computes the next time, an alarm rings, a task carries the body, and all
 transitions are emitted. It fails if there was a run too many or too few, or one that saw another time than its own;
 that is looked at afterwards, and not measured.
+With `--not-durable` nothing is stored of it, as on a rival that has no storage.
 The same job on a rival is run by its own program, in an environment of its own: compare runs per second of the same
 sitting.
 """
@@ -43,12 +44,12 @@ class Seen(NamedTuple):
         return wrong
 
 
-async def tick_for(days: float, cron: Cron) -> Seen:
+async def tick_for(days: float, cron: Cron, *, durable: bool = True) -> Seen:
     """Let a cron job run for so many virtual days."""
     app = Jobify(storage=MemoryStorage())
     seen = Seen(datetime.now(UTC), array("q"))
 
-    @app.task(cron=cron)
+    @app.task(cron=cron, durable=durable)
     async def tick() -> None:
         seen.shown.append(time.time_ns())
 
@@ -62,6 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=float, default=365)
     parser.add_argument("--cron", default="* * * * *")
+    parser.add_argument("--not-durable", action="store_true")
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
     profile = cProfile.Profile()
@@ -69,7 +71,7 @@ def main() -> None:
         profile.enable()
     start = now()
     cron = Cron(options.cron)
-    seen = run(tick_for(options.days, cron), options=VirtualOptions(max_jumps=10**9))
+    seen = run(tick_for(options.days, cron, durable=not options.not_durable), options=VirtualOptions(max_jumps=10**9))
     seconds = now() - start
     profile.disable()
     expected = cron.count(after=seen.start, until=seen.start + timedelta(days=options.days))

@@ -1,5 +1,6 @@
 """What every storage must do with the history of runs."""
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -61,8 +62,7 @@ class HistoryContract(ContractBase):
         await storage.remove(1, runs=[run])
         (found,) = await storage.runs(RunQuery())
         assert found.number > 0
-        found.number = 0
-        assert found == run
+        assert replace(found, number=0) == replace(run, number=0)
         await storage.close()
 
     async def test_the_history_is_asked(self) -> None:

@@ -23,7 +23,8 @@ class _Rows:
 
     def remember(self, runs: Sequence[StoredRun]) -> None:
         for run in runs:
-            self.history.append(replace(run, number=next(self.run_numbers)))
+            run.number = next(self.run_numbers)
+            self.history.append(run)
 
 
 class MemoryStorage:
