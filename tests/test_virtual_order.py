@@ -152,3 +152,30 @@ async def test_two_jobs_and_one_slot(virtual_clock: VirtualClock, job_transition
         await app.wait_all()
     assert job_transitions.timeline(first)[1:] == [(5, "running"), (8, "success")]
     assert job_transitions.timeline(second)[1:] == [(8, "running"), (11, "success")]
+
+
+def test_tasks_in_a_set_have_an_order_of_their_own() -> None:
+    """A group cancels its tasks, and a wait returns them, in an order that no address of an object decides."""
+
+    async def main() -> list[int]:
+        cancelled: list[int] = []
+
+        async def child(number: int) -> None:
+            try:
+                await asyncio.sleep(10)
+            finally:
+                cancelled.append(number)
+
+        async def family() -> None:
+            async with asyncio.TaskGroup() as group:
+                for number in range(40):
+                    group.create_task(child(number))
+                await asyncio.sleep(1)
+                raise LookupError
+
+        with pytest.raises(ExceptionGroup):
+            await family()
+        return cancelled
+
+    kept = [[object() for _ in range(turn * 7)] for turn in range(20)]  # so that addresses differ
+    assert len({tuple(run(main())) for _ in kept}) == 1
