@@ -1,8 +1,8 @@
 """What the engines of cron expressions do when clocks are changed, and how long they take: seven rivals and ours.
 
-    python -m venv /tmp/rivals
-    /tmp/rivals/bin/pip install . cronsim apscheduler celery pycron arq crontab
-    /tmp/rivals/bin/python benchmarks/cron_engines.py [--turns 20]
+    python -m venv rivals
+    rivals/bin/pip install . cronsim apscheduler celery pycron arq crontab
+    rivals/bin/python benchmarks/cron_engines.py [--turns 20]
 
 Each engine is asked for the next time again and again, with its own last answer, in America/New_York on the days in
 2025 on which the clocks are changed there. What only tells whether a minute matches is asked at each minute that there

@@ -11,6 +11,7 @@ import heapq
 import math
 import time
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -85,7 +86,7 @@ class HeapAlarm:
             loop.call_exception_handler({"message": f"an alarm failed: {callback!r}", "exception": error})
 
 
-class Alarms:
+class Alarms(ABC):
     """The alarms of one loop on one axis of time, ordered by (when, number), and the descriptor that rings them."""
 
     def __init__(self, loop: Loop, descriptor: TimerDescriptor) -> None:
@@ -211,15 +212,17 @@ class Alarms:
         elif when != self._set_for:
             self._set(when)
 
+    @abstractmethod
     def _read(self) -> float:
-        raise NotImplementedError
+        """Return what the clock shows."""
 
+    @abstractmethod
     def _left(self, when: float) -> int:
         """Return the nanoseconds until the clock shows `when`, rounded up."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _set_descriptor(self, when: float, left: int) -> None:
-        raise NotImplementedError
+        """Have the descriptor ring then."""
 
 
 class MonotonicAlarms(Alarms):

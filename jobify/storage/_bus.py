@@ -12,10 +12,10 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import jobify.storage._bus_address as addresses
 from jobify._clock import Alarm, Clock
 from jobify._log import logger
 from jobify._steps import Step
-from jobify.storage import _bus_address as addresses
 from jobify.storage._bus_peer import Message, Peer, to_line
 from jobify.storage._ownership import Ownership
 

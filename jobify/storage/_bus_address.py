@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import jobify.storage._forks as forks
 from jobify._log import logger
-from jobify.storage import _forks as forks
 
 SUFFIX = "-bus"
 _BACKLOG = 128

@@ -7,8 +7,8 @@ import socket
 from collections.abc import Callable
 from typing import Any, cast
 
+import jobify.storage._forks as forks
 from jobify._log import logger
-from jobify.storage import _forks as forks
 
 Message = dict[str, Any]
 

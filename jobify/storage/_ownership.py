@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+import jobify.storage._forks as forks
 from jobify.exceptions import StorageError
-from jobify.storage import _forks as forks
 
 if sys.platform == "win32":
     import msvcrt

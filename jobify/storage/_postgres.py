@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import jobify.storage._postgres_using as using
 from jobify._steps import Step, hush
 from jobify._zones import seconds_of
 from jobify.exceptions import DuplicateJobError, StorageError
-from jobify.storage import _postgres_using as using
 from jobify.storage._postgres_driver import Connection, driver
 from jobify.storage._postgres_member import Member, Place
 from jobify.storage._protocol import Host, Notice, RunQuery, StoredJob, StoredRun

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace as but
 from datetime import datetime, timedelta
 
+import jobify.storage._postgres_history as history
+import jobify.storage._postgres_rows as rows
 from jobify._log import logger
-from jobify.storage import _postgres_history as history
-from jobify.storage import _postgres_rows as rows
 from jobify.storage._postgres_batch import Answer, Write
 from jobify.storage._postgres_driver import Row
 from jobify.storage._postgres_lease import Lease

@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import jobify.storage._sqlite_history as history
+import jobify.storage._sqlite_rows as rows
 from jobify._steps import Step, hush
 from jobify._workers import Lane
 from jobify._zones import seconds_of
 from jobify.exceptions import DuplicateJobError, StorageError
-from jobify.storage import _sqlite_history as history
-from jobify.storage import _sqlite_rows as rows
 from jobify.storage._change_poll import data_version
 from jobify.storage._group_commit import GroupCommit
 from jobify.storage._protocol import Host, Notice, RunQuery, StoredJob, StoredRun

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jobify.storage import _sqlite_rows as rows
+import jobify.storage._sqlite_rows as rows
 
 
 class OpenFile:

@@ -3,8 +3,8 @@
 import os
 import sqlite3
 
+import jobify.storage._sqlite_rows as rows
 from jobify.exceptions import DuplicateJobError, StorageError
-from jobify.storage import _sqlite_rows as rows
 from jobify.storage._protocol import StoredJob
 
 
