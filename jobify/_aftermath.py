@@ -3,7 +3,7 @@
 These functions decide, and change nothing.
 """
 
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from random import Random
 from typing import Any, NamedTuple
 
@@ -48,7 +48,9 @@ def due_of_retry(entry: Entry, error: BaseException, clock: Clock, random: Rando
     except OverflowError:
         logger.warning("job %r is not tried again: when its backoff ends, the calendar has ended too", entry.id)
         return None
-    except Exception:  # noqa: BLE001  # a class may have its own idea of what its instances are; the log has it
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001  # a class may have its own idea of what its instances are; the log has it
         logger.exception("job %r is not tried again: its Retry has raised", entry.id)
         return None
     return due
@@ -124,9 +126,8 @@ def missed(entry: Entry, late: float, clock: Clock, tz: tzinfo, *, here: Nominal
     return judge_missed(entry.misfire_policy, here, reached, late, times)
 
 
-def ended_run(entry: Entry, outcome: Outcome, clock: Clock, tz: tzinfo) -> Run[Any]:
-    """Return the run that has just ended."""
-    now = clock.now()
+def ended_run(entry: Entry, outcome: Outcome, now: datetime, tz: tzinfo) -> Run[Any]:
+    """Return the run that has ended now."""
     return Run(
         job_id=entry.id,
         status=outcome.status,

@@ -73,8 +73,11 @@ class _Axis(ABC):
             entry = heapq.heappop(self._heap)[2]
             self.waiting.discard(entry)
             taken.append(entry)
-        self._arm(due)
         return taken
+
+    def arm(self) -> None:
+        """Have the alarm ring when the first job is due."""
+        self._arm(self._head())
 
     def close(self) -> None:
         """Wake nobody any more."""
@@ -166,12 +169,21 @@ class Agenda:
         (self._wall if entry.wall else self._monotonic).discard(entry)
 
     def _ring(self) -> None:
-        """Take out all that are due, and tell who is to start them."""
-        monotonic = self._monotonic.read()
+        """Take out all that are due, and tell who is to start them.
+
+        A clock may be anybody's. If it fails nothing is taken out, or else all that was taken out is told: and the
+        alarms are set anew.
+        """
+        try:
+            self._tell(self._monotonic.read(), self._wall.read() if self._wall.waiting else None)
+        finally:
+            self._monotonic.arm()
+            self._wall.arm()
+
+    def _tell(self, monotonic: float, wall: float | None) -> None:
         due = [(entry.due, entry) for entry in self._monotonic.take(monotonic)]
-        if self._wall.waiting:
-            wall = wall_nanoseconds(self._clock.now())
-            offset = to_nanoseconds(monotonic) - wall
+        if wall is not None:
+            offset = to_nanoseconds(monotonic) - int(wall)
             due += [(entry.due + offset, entry) for entry in self._wall.take(wall)]
             due.sort(key=lambda item: (item[0], item[1].place))
         self._wake(due)

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from jobify._aftermath import missed
 from jobify._chronicle import Chronicle
 from jobify._clock import Clock
-from jobify._entry import Entry, Order
+from jobify._entry import Entry, Order, id_beside
 from jobify._job import Job
 from jobify._keeper import Keeper
 from jobify._ledger import Ledger
@@ -60,7 +60,7 @@ class Beside:
         if decision is not None:
             runs = self._scheduler.chronicle.skipped(entry, decision.skipped, decision.reason)
             self._scheduler.ledger.skip(entry, decision.skipped, reason=decision.reason)
-        self._scheduler.keeper.begin(
+        self._scheduler.keeper.in_background(
             self._begin_beside(entry, to_row(entry) if entry.row else None, runs, orders), about=entry.id
         )
 
@@ -70,7 +70,7 @@ class Beside:
             spec=entry.spec,
             args=entry.args,
             kwargs=entry.kwargs,
-            job_id=f"{entry.id}@{moment:%Y-%m-%dT%H:%M:%S}{f'.{moment:%f}' if moment.microsecond else ''}Z",
+            job_id=id_beside(entry.id, moment),
             at=moment,
             parent=entry.id,
         )

@@ -46,15 +46,15 @@ class Chronicle:
         self._until_pruned = _PRUNED_EACH
         return True
 
-    def ended(self, entry: Entry, outcome: Outcome) -> list[StoredRun]:
-        """Return the row of a run that has just ended; none if its job was replaced: the id is another's."""
+    def ended(self, entry: Entry, outcome: Outcome, now: datetime) -> list[StoredRun]:
+        """Return the row of a run that has ended now; none if its job was replaced: the id is another's."""
         if entry.given_up == "replaced":
             return []
         error = in_words(outcome.error) if outcome.error is not None else None
         value = reason = None
         if error is None and entry.kept and self.retention is not None:
             value, reason = self._stored(entry, outcome.value)
-        return self._row(entry, str(outcome.status), error=error, value=value, reason=reason)
+        return self._row(entry, str(outcome.status), error=error, value=value, reason=reason, now=now)
 
     def called_off(self, entry: Entry, reason: str) -> list[StoredRun]:
         """Return the row of a run that is not to be, or not to go on."""
@@ -75,11 +75,18 @@ class Chronicle:
         return rows
 
     def _row(
-        self, entry: Entry, status: str, *, error: str | None = None, value: Any = None, reason: str | None = None
+        self,
+        entry: Entry,
+        status: str,
+        *,
+        error: str | None = None,
+        value: Any = None,
+        reason: str | None = None,
+        now: datetime | None = None,
     ) -> list[StoredRun]:
         if not entry.kept or self.retention is None:
             return []
-        now = self._clock.now()
+        now = now or self._clock.now()
         try:
             expires_at = now + self.retention.of(status)
         except OverflowError:

@@ -82,7 +82,8 @@ class Control(Rescheduling):
         entry = await self.still(state)
         if entry is None or entry.kept_back is None:
             return False
-        if entry.held is not None and not entry.interruptions:
+        is_readable = entry.spec is not None and (entry.trigger is None) is (entry.trigger_text is None)
+        if entry.held is not None and not (entry.interruptions and is_readable):
             msg = f"cannot resume job {entry.id!r}: {entry.held}"
             raise ApplicationStateError(msg)
         return await self.change(entry, self._resume(entry))

@@ -102,7 +102,7 @@ class Ending:
             self._ledger.unfinished.pop(number, None)
             retention = self._chronicle.retention
             if retention is not None and self._chronicle.is_due(runs):
-                self._keeper.begin(self._keeper.insist(storage.prune, self._clock.now(), most=retention.most))
+                self._keeper.in_background(self._keeper.insist(storage.prune, self._clock.now(), most=retention.most))
         if self.over:  # the app has let go of the job meanwhile
             raise asyncio.CancelledError
 
@@ -129,17 +129,18 @@ class Ending:
         return True
 
     async def _end_run(self, entry: Entry, outcome: Outcome) -> None:
+        now = self._clock.now()
         after = aftermath(entry, outcome, self._clock, self._random, self._tz)
         row = None
         if entry.row and after.following is not None:
             row = row_after_run(entry, after.following, runs=entry.runs + 1, failures=after.failures)
-        runs = self._chronicle.ended(entry, outcome)
+        runs = self._chronicle.ended(entry, outcome, now)
         if after.overlap is not None:
             runs += self._chronicle.skipped(entry, after.overlap.skipped, after.overlap.reason)
         await self._write(entry, row, runs)
         if await self._is_given_up(entry):
             after = aftermath(entry, outcome, self._clock, self._random, self._tz)
-        entry.last_run = ended_run(entry, outcome, self._clock, self._tz)
+        entry.last_run = ended_run(entry, outcome, now, self._tz)
         self._ledger.move(entry, outcome.status, error=outcome.error)
         if after.overlap is not None:
             self._ledger.skip(entry, after.overlap.skipped, reason=after.overlap.reason)

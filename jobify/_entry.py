@@ -53,6 +53,12 @@ class Order(NamedTuple):
     since: datetime | None = None
 
 
+def id_beside(parent: str, moment: datetime) -> str:
+    """Return the id of the job that runs beside another, for a time of that."""
+    fraction = f".{moment:%f}" if moment.microsecond else ""
+    return f"{parent}@{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
+
+
 class Due(NamedTuple):
     """When a job is to start, on the axis of time that it follows.
 
@@ -222,7 +228,7 @@ class Entry(JobState):
     @property
     def is_beside(self) -> bool:
         """Whether it runs beside another, for a time of that."""
-        return self.parent is not None and self.id.startswith(f"{self.parent}@")
+        return self.parent is not None and self.id == id_beside(self.parent, self.scheduled_for)
 
     def follow(self, trigger: Trigger | None) -> None:
         """Recur so from now on; None for not at all."""

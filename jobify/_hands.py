@@ -18,8 +18,6 @@ from jobify._state import JobState
 from jobify.exceptions import ApplicationStateError
 from jobify.storage import StoredJob, StoredRun
 
-_TICK = timedelta(microseconds=1)
-
 
 class Hands:
     """What all that can be done to a job has in common."""

@@ -21,16 +21,20 @@ def after_crash(scheduler: Scheduler, entry: Entry) -> Decision | None:
     entry.interruptions += 1
     entry.attempt = max(entry.attempt - 1, 0)
     is_skipped = _is_skipped(entry)
-    most = scheduler.settings.max_interruptions
-    if entry.held is None and most is not None and entry.interruptions >= most:
-        times = "once" if entry.interruptions == 1 else f"{entry.interruptions} times"
-        entry.held = f"a crash has cut its run short {times}"
+    hold_if_cut_too_often(entry, scheduler.settings.max_interruptions)
     if is_skipped:
         return _skip(scheduler, entry)
     if not entry.attempt:
         entry.started_at = None
         entry.run_again()
     return catch_up(scheduler, entry)
+
+
+def hold_if_cut_too_often(entry: Entry, most: int | None) -> None:
+    """Hold a job that crashes have interrupted as often as the settings allow, unless it is held already."""
+    if entry.held is None and most is not None and entry.interruptions >= most:
+        times = "once" if entry.interruptions == 1 else f"{entry.interruptions} times"
+        entry.held = f"a crash has cut its run short {times}"
 
 
 def _is_skipped(entry: Entry) -> bool:

@@ -67,6 +67,17 @@ class Keeper:
         self._enter(task, about)
         return answer
 
+    def in_background(self, step: Coroutine[Any, Any, object], *, about: Hashable = None) -> None:
+        """Have a step carried out that nobody waits for: the log has what it raises."""
+        self.begin(self._logged(step), about=about)
+
+    async def _logged(self, step: Coroutine[Any, Any, object]) -> None:
+        try:
+            await step
+        except Exception:  # noqa: BLE001  # nobody else would hear of it
+            if not self._abandoned:
+                logger.exception("jobify itself failed")
+
     async def _answer(self, answer: asyncio.Future[T], step: Coroutine[Any, Any, T], about: Hashable) -> None:
         task = asyncio.current_task()
         assert isinstance(task, Step)  # noqa: S101  # made by `begin` alone

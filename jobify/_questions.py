@@ -79,10 +79,8 @@ class Questions(TaskRegistry):
         name = task.name if isinstance(task, Task) else task
         found = self._select(name, status)
         if scheduler.storage.shared:
-            others = await scheduler.elsewhere()
-            found += [
-                job_of(entry) for entry in others if name in (None, entry.task) and status in (None, entry.status)
-            ]
+            others = await scheduler.elsewhere(task=name)
+            found += [job_of(entry) for entry in others if status in (None, entry.status)]
         return found
 
     async def wait_all(self, *, timeout: float | timedelta | None = None) -> None:  # noqa: ASYNC109  # on our own clock

@@ -1,5 +1,6 @@
 """A job as its user ordered it becomes an entry, an entry becomes a row, and a row an entry again."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from random import Random
 
@@ -12,6 +13,7 @@ from jobify._spec import TaskSpec
 from jobify._state import Owner
 from jobify._triggers import Trigger, trigger_from_text
 from jobify._zones import check_calendar
+from jobify.exceptions import InvalidScheduleError
 from jobify.storage import StoredJob
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -188,15 +190,28 @@ def from_row(  # what an entry is made of
     entry.failures = row.failures
     entry.interruptions = row.interruptions
     entry.started_at = row.started_at
+    entry.held, entry.judged = None, False
     if row.misfire_policy is not None:
         entry.misfire_policy = misfire_policy_of(row.misfire_policy)
     entry.wait_until(_resumed(row, clock, wall=row.delay is None and not isinstance(trigger, Every)))
     entry.here = _on_axis(entry, row.scheduled_for, row)
-    if row.covered is not None:
-        entry.covered = _on_axis(entry, row.covered, row)
-    if row.until is not None:
-        entry.until = _on_axis(entry, row.until, row)
+    entry.covered = _on_axis(entry, row.covered, row) if row.covered is not None else None
+    entry.until = _on_axis(entry, row.until, row) if row.until is not None else None
     return entry
+
+
+def from_any_row(
+    row: StoredJob, spec: TaskSpec | None, *, owner: Owner, clock: Clock, tz: tzinfo, known: Entry | None = None
+) -> Entry:
+    """Make or renew the entry of a stored job; one whose recurrence cannot be read is held, and keeps it."""
+    try:
+        return from_row(row, spec, owner=owner, clock=clock, tz=tz, known=known)
+    except InvalidScheduleError as error:
+        plain = replace(row, trigger=None)
+        entry = from_row(plain, spec, owner=owner, clock=clock, tz=tz, known=known)
+        entry.trigger_text = row.trigger
+        entry.held = f"its recurrence cannot be read: {error}"
+        return entry
 
 
 def _on_axis(entry: Entry, moment: datetime, row: StoredJob) -> Nominal:

@@ -1,20 +1,20 @@
 """What only happens at a start: stored jobs come back, and declared recurrences begin."""
 
+import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 
 from jobify._catching_up import catch_up, stagger
 from jobify._declared import declare
 from jobify._entry import Entry
-from jobify._interrupted import after_crash
+from jobify._interrupted import after_crash, hold_if_cut_too_often
 from jobify._log import logger
 from jobify._misfire import Decision
-from jobify._records import from_row, to_row
+from jobify._records import from_any_row, to_row
 from jobify._run import JobStatus
 from jobify._scheduler import Scheduler
 from jobify._spec import TaskSpec
-from jobify.exceptions import ApplicationStateError, InvalidScheduleError
+from jobify.exceptions import ApplicationStateError
 from jobify.storage import StoredJob
 
 
@@ -80,9 +80,8 @@ async def _write(scheduler: Scheduler, changed: list[Entry]) -> None:
     """Write what became of jobs while the app was down, each whole: no later start decides, or tells, anew."""
     ask, storage = scheduler.keeper.ask, scheduler.storage
     kept = [entry for entry in changed if entry.given_up is None]
-    for entry in changed:
-        if entry.given_up is not None:
-            await ask(storage.remove, entry.row, runs=entry.unwritten)
+    over = [entry for entry in changed if entry.given_up is not None]
+    await asyncio.gather(*(ask(storage.remove, entry.row, runs=entry.unwritten) for entry in over))
     if kept:
         rows = [to_row(entry) for entry in kept]
         await ask(storage.release, rows, runs=[run for entry in kept for run in entry.unwritten])
@@ -107,26 +106,11 @@ async def _revive(scheduler: Scheduler, row: StoredJob, spec: TaskSpec | None) -
         logger.info("job %r is dropped: task %r declares no recurrence any more", row.id, row.task)
         await scheduler.keeper.ask(scheduler.storage.remove, row.number)
         return None
-    try:
-        entry = _entry(scheduler, row, spec)
-    except InvalidScheduleError as error:
-        entry = _entry(scheduler, replace(row, trigger=None), spec)
-        entry.held = f"its recurrence cannot be read: {error}"
+    known = scheduler.shared.taken(row.number)
+    clock, tz = scheduler.clock, scheduler.settings.tz
+    entry = from_any_row(row, spec, owner=scheduler.owner, clock=clock, tz=tz, known=known)
     if spec is None:
         entry.held = f"task {row.task!r} is not registered"
-    most = scheduler.settings.max_interruptions
-    if not row.running and most is not None and entry.interruptions >= most:
-        times = "once" if entry.interruptions == 1 else f"{entry.interruptions} times"
-        entry.held = f"a crash has cut its run short {times}"
+    if not row.running:
+        hold_if_cut_too_often(entry, scheduler.settings.max_interruptions)
     return entry
-
-
-def _entry(scheduler: Scheduler, row: StoredJob, spec: TaskSpec | None) -> Entry:
-    return from_row(
-        row,
-        spec,
-        owner=scheduler.owner,
-        clock=scheduler.clock,
-        tz=scheduler.settings.tz,
-        known=scheduler.shared.taken(row.number),
-    )

@@ -5,7 +5,6 @@ What happens when the time has come is in `_runner`; what is due when, in `_agen
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from jobify._beside import Beside
@@ -15,7 +14,7 @@ from jobify._entry import Entry, Order
 from jobify._job import Job, job_of
 from jobify._keeper import Keeper
 from jobify._ledger import Ledger
-from jobify._records import from_row, new_entry, to_row
+from jobify._records import from_any_row, new_entry, to_row
 from jobify._run import JobStatus
 from jobify._runner import Runner
 from jobify._runtime import Runtime
@@ -124,7 +123,7 @@ class Scheduler:
         """
         if not self.storage.serialized:
             return order.args, order.kwargs
-        return order.spec.codec.pack(order.args, dict(order.kwargs))
+        return order.spec.codec.pack(order.args, order.kwargs)
 
     def _made_id(self) -> str:
         while (job_id := self._runtime.new_id()) in self.ledger.entries:
@@ -189,22 +188,20 @@ class Scheduler:
         found = await self.elsewhere(job_id)
         return job_of(found[0]) if found else None
 
-    async def elsewhere(self, job_id: str | None = None) -> list[Entry]:
-        """Return the job of an id, or all, that other processes hold."""
+    async def elsewhere(self, job_id: str | None = None, *, task: str | None = None) -> list[Entry]:
+        """Return the job of an id, or all, or all of a task, that other processes hold."""
         if not self.storage.shared:
             return []
         rows = await self.keeper.ask(self.storage.find, job_id)
-        return [await self._follow(row) for row in rows if not self.storage.is_mine(row.number)]
+        others = [row for row in rows if task in (None, row.task) and not self.storage.is_mine(row.number)]
+        return await asyncio.gather(*map(self._follow, others))
 
     async def _follow(self, row: StoredJob) -> Entry:
         known = self.shared.followed(row)
         if known is not None:
             return known
-        try:
-            entry = from_row(row, self.specs.get(row.task), owner=self.owner, clock=self.clock, tz=self.settings.tz)
-        except InvalidScheduleError:  # whoever holds the job knows more
-            row = replace(row, trigger=None)
-            entry = from_row(row, self.specs.get(row.task), owner=self.owner, clock=self.clock, tz=self.settings.tz)
+        spec = self.specs.get(row.task)
+        entry = from_any_row(row, spec, owner=self.owner, clock=self.clock, tz=self.settings.tz)
         await self.shared.follow(entry)
         return entry
 

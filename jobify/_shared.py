@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from weakref import WeakValueDictionary
 
+from jobify._chronicle import record_of
 from jobify._clock import Alarm, Clock
 from jobify._entry import Entry
 from jobify._history import RunStatus
@@ -17,7 +18,6 @@ from jobify._ledger import Ledger
 from jobify._log import logger
 from jobify._run import JobStatus, Run
 from jobify._runner import Runner
-from jobify._zones import shown_in
 from jobify.exceptions import ElsewhereError, JobifyError
 from jobify.storage import Notice, RunQuery, Storage, StoredJob, StoredRun
 
@@ -97,7 +97,7 @@ class Shared:
             self._look_again = True
             return
         self._looking = True
-        self._keeper.begin(self._claim())
+        self._keeper.in_background(self._claim())
 
     async def _claim(self) -> None:
         try:
@@ -138,7 +138,7 @@ class Shared:
         if notice.kind == "look":
             self._look()
         elif (entry := self._followed.get(notice.number)) is not None:
-            self._keeper.begin(self._see_quietly(entry))
+            self._keeper.in_background(self._see_quietly(entry))
         elif notice.kind == "gone":
             self._lose(notice.number)
         elif notice.kind == "lost":
@@ -152,7 +152,7 @@ class Shared:
         if self._runner.step_aside(entry):
             self._runner.forget_watch(entry)
             del self._ledger.entries[entry.id]
-            self._keeper.begin(self.follow(entry))
+            self._keeper.in_background(self.follow(entry))
         else:  # its run goes on, and is noted in the history; what follows is no matter of this process
             self._runner.stand_down(entry, "lost")
 
@@ -205,7 +205,7 @@ class Shared:
         if ended:
             entry.seen = ended[0].number
         if news and ended[0].status in (RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.TIMEOUT):
-            entry.last_run = _run_of(entry, ended[0])
+            entry.last_run = _run_of(entry, ended[0], serialized=self._storage.serialized)
         if not rows:
             self._end(entry, ended[0] if ended else None)
             return
@@ -214,13 +214,13 @@ class Shared:
             entry.release()
 
     def _end(self, entry: Entry, run: StoredRun | None) -> None:
+        self._followed.pop(entry.row, None)
         if run is None:
             entry.leave(f"job {entry.id!r} is over in another process, and there is no history of how")
             return
         cancelled = run.status in (RunStatus.CANCELLED, RunStatus.INTERRUPTED)
         entry.settle(JobStatus.CANCELLED if cancelled else JobStatus(run.status))
         entry.finish()
-        self._followed.pop(entry.row, None)
 
 
 def _renew(entry: Entry, row: StoredJob) -> None:
@@ -230,26 +230,17 @@ def _renew(entry: Entry, row: StoredJob) -> None:
     entry.settle(JobStatus.RUNNING if row.running else JobStatus.SCHEDULED)
 
 
-def _run_of(entry: Entry, row: StoredRun) -> "Run[object]":
-    value = row.value
-    error: BaseException | None = None
-    if row.status != RunStatus.SUCCESS:
-        error = ElsewhereError(row.error or str(row.status))
-    elif row.reason is not None:
-        error = ElsewhereError(row.reason)
-    elif isinstance(value, bytes) and entry.spec is not None:
-        try:
-            value = entry.spec.results.unpack_result(value)
-        except JobifyError as problem:
-            error = problem
-    tz = entry.tz
+def _run_of(entry: Entry, row: StoredRun, *, serialized: bool) -> "Run[object]":
+    """Return a run that has ended in another process."""
+    record = record_of(row, {entry.task: entry.spec} if entry.spec is not None else {}, entry.tz, serialized=serialized)
+    problem = record.unread if record.status is RunStatus.SUCCESS else record.error or str(record.status)
     return Run(
         job_id=entry.id,
-        status=JobStatus(row.status),
-        scheduled_for=shown_in(row.scheduled_for, tz),
-        started_at=shown_in(row.started_at or row.finished_at, tz),
-        finished_at=shown_in(row.finished_at, tz),
-        attempts=row.attempts,
-        error=error,
-        value=value,
+        status=JobStatus(record.status),
+        scheduled_for=record.scheduled_for,
+        started_at=record.started_at or record.finished_at,
+        finished_at=record.finished_at,
+        attempts=record.attempts,
+        error=ElsewhereError(problem) if problem is not None else None,
+        value=record.value,
     )

@@ -49,7 +49,9 @@ class ResultCodec:
         """Return a result as bytes, or the reason why it has none: that fails nobody's job."""
         try:
             return PackedResult(self._values.pack(value, self._hint))
-        except Exception as error:  # noqa: BLE001  # whatever it is, the job has succeeded
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  # whatever it is, the job has succeeded
             return PackedResult(None, f"cannot store the result of {self._who()}: {_why(error)}")
 
     def unpack_result(self, data: bytes | str) -> object:
@@ -75,7 +77,7 @@ class ResultCodec:
         return hint
 
 
-def _why(error: Exception) -> str:
+def _why(error: BaseException) -> str:
     return error.about("the result") if isinstance(error, MisfitError) else in_words(error)
 
 

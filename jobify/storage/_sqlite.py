@@ -1,7 +1,7 @@
 """The embedded default: a SQLite file with one owner.
 
-The statements and the conversion of rows are in `_sqlite_rows`, and who shares a transaction in `_group_commit`; here
-is who owns the file, and which rows are claimed.
+The statements and the conversion of rows are in `_sqlite_rows`, who shares a transaction in `_group_commit`, and who
+may work on the file in `_sqlite_seat`; here is which rows are claimed.
 """
 
 import asyncio
@@ -235,10 +235,11 @@ class SQLiteStorage:
     async def finish(self, number: int, /, following: StoredJob | None, *, runs: Sequence[StoredRun] = ()) -> None:
         """Note that an attempt has ended, and what follows."""
         if following is None:
-            await self.remove(number, runs=runs)
+            await self._submit(partial(rows.delete, number=number, runs=runs, idle_only=False))
+            self._claimed.discard(number)
         else:
             await self._submit(partial(rows.update, jobs=[following], runs=runs))
-            self._tell("ended", number)
+        self._tell("ended", number)
 
     async def release(self, jobs: Sequence[StoredJob], /, *, runs: Sequence[StoredRun] = ()) -> None:
         """Put back what was claimed and will not be finished by this owner."""
