@@ -315,22 +315,6 @@ async def test_a_cancelled_job_starts_nothing_beside(app: Jobify, virtual_clock:
         assert [found.id for found in await app.jobs()] == ["tick@2026-01-01T00:02:00Z"]
 
 
-async def test_nothing_is_left_of_a_watch_when_its_run_has_ended(
-    virtual_clock: VirtualClock, job_transitions: TransitionLog
-) -> None:
-    """A job that is over leaves no alarm behind: time has nothing more to go to."""
-    app = Jobify(storage=MemoryStorage())
-
-    @app.task
-    async def tick() -> None: ...
-
-    async with app:
-        job = await tick.schedule().cron(Cron("* * * * *", overlap="allow", max_runs=1), job_id="tick")
-        await job.wait()
-        assert virtual_clock.pending() == []
-    assert job_transitions.timeline(job) == [(0, "scheduled"), (60, "running"), (60, "success")]
-
-
 @pytest.mark.parametrize("overlap", ["never", "", None, 3])
 def test_an_overlap_that_is_none_is_refused(overlap: str) -> None:
     """What is no policy is refused where it is given."""

@@ -363,19 +363,13 @@ async def test_a_database_of_schema_1_is_brought_to_this_one(tmp_path: Path, vir
         assert job is not None
         assert (job.run_count, job.failure_count, job.paused, job.parent) == (7, 2, False, None)
         assert job.exec_at == datetime(2026, 1, 1, 1, tzinfo=UTC)
-        await work.schedule(2).delay(3600)
+        new = await work.schedule(2).delay(3600)
         await virtual_clock.advance(60)
         assert calls == [1]
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT number, id, declaration IS NOT NULL FROM jobify_jobs").fetchall() == [
         (5, "declared", 1),
-        (10, job_id_of(connection, 10), 0),
+        (10, new.id, 0),
     ]
     assert connection.execute("PRAGMA user_version").fetchone() == (2,)
     connection.close()
-
-
-def job_id_of(connection: sqlite3.Connection, number: int) -> str:
-    """Return the id of a row."""
-    (job_id,) = connection.execute("SELECT id FROM jobify_jobs WHERE number = ?", (number,)).fetchone()
-    return str(job_id)

@@ -120,6 +120,7 @@ def balance_of_two_transfers(seed: int) -> int:
 def test_a_planted_race_is_found_within_twenty_seeds() -> None:
     """A test that passes in the usual order fails in another one, and that seed fails again."""
     usual = balance_of_two_transfers(0)
+    assert usual == 10
     found = [seed for seed in range(1, 21) if balance_of_two_transfers(seed) != usual]
     assert found
     assert balance_of_two_transfers(found[0]) == balance_of_two_transfers(found[0])
