@@ -208,6 +208,18 @@ class Lines:
             self._waiting.add(entry)
             heapq.heappush(self._lines[entry.spec.run_mode].heap, (due, entry.place, entry))
 
+    def promise(self, mode: RunMode) -> bool:
+        """Promise a slot to a job that is being accepted, if one will be free when it comes; return whether it is."""
+        line = self._lines[mode]
+        if self._waiting or line.free <= line.promised:
+            return False
+        line.promised += 1
+        return True
+
+    def redeem(self, mode: RunMode) -> None:
+        """Promise one slot less: the job has come to stand in line, or will not."""
+        self._lines[mode].promised -= 1
+
     def discard(self, entry: Entry) -> None:
         """Stand in line no longer; harmless if it does not."""
         self._waiting.discard(entry)
@@ -244,8 +256,9 @@ class Lines:
 
 
 class _Line:
-    """The free slots of one run mode, and who stands in line for one, ghosts included."""
+    """The free slots of one run mode, how many are promised, and who stands in line for one, ghosts included."""
 
     def __init__(self, free: float) -> None:
         self.free = free
+        self.promised = 0
         self.heap: list[tuple[int, int, Entry]] = []

@@ -113,8 +113,8 @@ class Control(Rescheduling):
             entry.go_to(step)
         elif passed:
             entry.covered = passed[-1].last
-            scheduler.runner.forget_watch(entry)
-            scheduler.runner.watch(entry)
+            scheduler.runner.watches.end(entry)
+            scheduler.runner.watches.begin(entry)
         scheduler.ledger.moved(entry, reason="resumed")
         return True
 

@@ -63,7 +63,8 @@ class Ending:
 
     def conclude(self, entry: Entry, task: RunTask, outcome: Outcome) -> Awaitable[None]:
         """Let a job go on behind an attempt that has ended by itself."""
-        return self._carry(entry, task, self._conclude(entry, outcome))
+        step = self._end_run(entry, outcome) if outcome.error is None else self._conclude(entry, outcome, outcome.error)
+        return self._carry(entry, task, step)
 
     def overtake(self, entry: Entry, task: RunTask) -> Awaitable[None]:
         """Let a job go on behind a run that was cancelled for the sake of a later time."""
@@ -88,11 +89,10 @@ class Ending:
                 self._put_back(entry)
             raise
 
-    async def _conclude(self, entry: Entry, outcome: Outcome) -> None:
-        if outcome.error is not None:
-            backoff = due_of_retry(entry, outcome.error, self._clock, self._random, self._tz)
-            if backoff is not None and await self._back_off(entry, backoff, outcome):
-                return
+    async def _conclude(self, entry: Entry, outcome: Outcome, error: BaseException) -> None:
+        backoff = due_of_retry(entry, error, self._clock, self._random, self._tz)
+        if backoff is not None and await self._back_off(entry, backoff, outcome):
+            return
         await self._end_run(entry, outcome)
 
     async def _write(self, entry: Entry, row: StoredJob | None, runs: list[StoredRun]) -> None:
@@ -138,7 +138,7 @@ class Ending:
         if after.overlap is not None:
             runs += self._chronicle.skipped(entry, after.overlap.skipped, after.overlap.reason)
         await self._write(entry, row, runs)
-        if await self._is_given_up(entry):
+        if entry.given_up and await self._is_given_up(entry):
             after = aftermath(entry, outcome, self._clock, self._random, self._tz)
         entry.last_run = ended_run(entry, outcome, now, self._tz)
         self._ledger.move(entry, outcome.status, error=outcome.error)

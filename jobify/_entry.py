@@ -141,6 +141,7 @@ class Entry(JobState):
         started_at: when the first attempt of the run in progress started.
         run_task: what carries an attempt, from its slot to its end.
         given_up: why the job has no future beyond the run in progress: "cancelled", "replaced".
+        begun: whether the row of a job that has not started says already that an attempt is in progress.
         cut: whether the attempt was cancelled by a stop of the app.
         elsewhere: whether another process holds the job, and this one only follows what becomes of it.
         seen: the number of the last run of it that this process knows, if it is followed.
@@ -149,6 +150,7 @@ class Entry(JobState):
     __slots__ = (
         "args",
         "arguments",
+        "begun",
         "covered",
         "cut",
         "declaration",
@@ -210,6 +212,7 @@ class Entry(JobState):
         self.started_at: datetime | None = None
         self.run_task: asyncio.Task[None] | None = None
         self.given_up: str | None = None
+        self.begun = False
         self.cut = False
         self.elsewhere = False
         self.seen = 0

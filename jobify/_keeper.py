@@ -82,7 +82,10 @@ class Keeper:
         task = asyncio.current_task()
         assert isinstance(task, Step)  # noqa: S101  # made by `begin` alone
         try:
-            result = await self._carry(step, task, about)
+            try:
+                result = await step
+            finally:
+                self._leave(task, about)
         except asyncio.CancelledError:
             answer.cancel()
             raise
@@ -100,16 +103,19 @@ class Keeper:
         try:
             return await step
         finally:
-            self._steps.discard(task)
-            if about is not None and self._busy.get(about) is task:
-                del self._busy[about]
-                if not task.get_loop().is_closed():  # else the step is being thrown away
-                    self._call_next(about)
+            self._leave(task, about)
 
     def _enter(self, task: Step[Any], about: Hashable) -> None:
         self._steps.add(task)
         if about is not None:
             self._busy[about] = task
+
+    def _leave(self, task: Step[Any], about: Hashable) -> None:
+        self._steps.discard(task)
+        if about is not None and self._busy.get(about) is task:
+            del self._busy[about]
+            if self._lines and not task.get_loop().is_closed():  # else the step is being thrown away
+                self._call_next(about)
 
     def is_busy(self, about: Hashable) -> bool:
         """Whether a step is in progress about this."""
@@ -164,26 +170,33 @@ class Keeper:
             DuplicateJobError: the verb says so.
             StorageError: the verb failed, whatever it has raised.
         """
+        self._check()
+        try:
+            answer = await verb(*args, **kwargs)
+        except BaseException as error:
+            if (failure := self._understood(error)) is not error:
+                raise failure from error
+            raise
+        self.error = None
+        return answer
+
+    def _check(self) -> None:
         if self._abandoned:  # the next start may have opened the storage again
             msg = "cannot use the storage: the app was abandoned"
             raise StorageError(msg)
-        try:
-            answer = await verb(*args, **kwargs)
-        except DuplicateJobError:
+
+    def _understood(self, error: BaseException) -> BaseException:
+        """Take note of what a verb has raised, and return what that means."""
+        if isinstance(error, DuplicateJobError):
             self.error = None
-            raise
-        except StorageError as error:
+        elif isinstance(error, StorageError):
             self.error = error
-            raise
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and _is_meant():
-                raise
+        elif not isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit) and not (
+            isinstance(error, asyncio.CancelledError) and _is_meant()
+        ):
             self.error = StorageError(f"the storage has failed: {in_words(error)}")
-            raise self.error from error
-        self.error = None
-        return answer
+            return self.error
+        return error
 
     async def insist(self, verb: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs) -> bool:
         """Write, again and again while the storage is down; return whether it was written.
@@ -193,11 +206,13 @@ class Keeper:
         """
         seconds = _FIRST_PAUSE
         while True:
+            self._check()
             try:
-                await self.ask(verb, *args, **kwargs)
-            except (StorageError, DuplicateJobError):
-                if self._abandoned:
-                    raise
+                await verb(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001  # what is not of the storage is raised again
+                failure = self._understood(error)
+                if self._abandoned or not isinstance(failure, StorageError | DuplicateJobError):
+                    raise failure from (error if failure is not error else error.__cause__)
                 if self._closing or is_hurried():
                     logger.exception("the storage does not work, and the app stops: a write is given up")
                     return False
@@ -205,6 +220,7 @@ class Keeper:
                 await self._pause(seconds)
                 seconds = min(2 * seconds, _LONGEST_PAUSE)
             else:
+                self.error = None
                 return True
 
     async def _pause(self, seconds: float) -> None:

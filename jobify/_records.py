@@ -146,6 +146,13 @@ def to_row(entry: Entry) -> StoredJob:
     )
 
 
+def row_that_begins(entry: Entry, started_at: datetime) -> StoredJob:
+    """Return the row of a job that is accepted, and whose first attempt starts, in one."""
+    row = to_row(entry)
+    row.running, row.attempt, row.started_at = True, 1, started_at
+    return row
+
+
 def row_in_backoff(entry: Entry, due: Due) -> StoredJob:
     """Return the row of a job whose attempt has failed, and whose next one is due then."""
     row = to_row(entry)

@@ -97,11 +97,11 @@ class Rescheduling(Hands):
             now = due_in(0.0, scheduler.clock) if isinstance(trigger, Every) else due_at(scheduler.clock.now())
             await self.amend(entry, replace(row, covered=now.exec_at), runs)
             entry.follow(trigger)
-            scheduler.runner.forget_watch(entry)
+            scheduler.runner.watches.end(entry)
             entry.here = Nominal(entry.scheduled_for, now.nanoseconds - 1)
             entry.covered = Nominal(now.exec_at, now.nanoseconds)
             entry.until = None
-            scheduler.runner.watch(entry)
+            scheduler.runner.watches.begin(entry)
         scheduler.ledger.skip(entry, passed, reason=reason)
         scheduler.ledger.moved(entry, reason="rescheduled")
         return True

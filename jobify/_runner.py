@@ -20,21 +20,23 @@ from jobify._keeper import Keeper
 from jobify._ledger import Ledger
 from jobify._life import begin_life
 from jobify._log import logger
-from jobify._policies import Overlap
+from jobify._policies import OnCrash, Overlap
 from jobify._punctuality import Punctuality
-from jobify._records import times_now
 from jobify._run import JobStatus
 from jobify._runtime import Runtime
 from jobify._settings import Settings
-from jobify._steps import pause
+from jobify._steps import pause, turn
+from jobify._watches import Watches
 from jobify._words import is_a
 from jobify.exceptions import JobifyError
 
-_WATCHED = (Overlap.ALLOW, Overlap.CANCEL_OTHER)
-
 
 class Runner:
-    """Starts what is due, sees it through, and lets it wait again."""
+    """Starts what is due, sees it through, and lets it wait again.
+
+    Attributes:
+        watches: tells of the times that come meanwhile.
+    """
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class Runner:
         self._executor = Executor(clock, runtime.workers)
         self._agenda = Agenda(clock, self._wake)
         self._lines = Lines(settings.slots)
+        self.watches = Watches(settings, clock, self._agenda)
         self._runs: dict[RunTask, Entry] = {}
         self._last: RunTask | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -70,14 +73,27 @@ class Runner:
         """Let jobs wait for their time, which may be now."""
         for entry in entries:
             if entry.watch is not None and not entry.attempt:
-                self.forget_watch(entry)
+                self.watches.end(entry)
         self._agenda.add(*[entry for entry in entries if entry.kept_back is None and entry.given_up is None])
+
+    def promise_slot(self, entry: Entry) -> bool:
+        """Promise a slot to a job that is being accepted; return whether it starts when it is, as far as is known."""
+        spec = entry.spec
+        if spec is None or entry.trigger is not None or entry.delay != 0 or self._closed:
+            return False
+        # Of one that a crash must not start again it has to be known whether it had started.
+        return spec.on_crash is not OnCrash.SKIP and self._lines.promise(spec.run_mode)
+
+    def redeem_slot(self, entry: Entry) -> None:
+        """Promise nothing any more: the job waits for its time, or was not accepted."""
+        if entry.spec is not None:
+            self._lines.redeem(entry.spec.run_mode)
 
     def stand_down(self, entry: Entry, reason: str) -> None:
         """Keep a job from starting, and from any future beyond the run in progress."""
         entry.given_up = reason
         self.step_aside(entry)
-        self.forget_watch(entry)
+        self.watches.end(entry)
 
     def step_aside(self, entry: Entry) -> bool:
         """Keep a job from starting until it is let wait again; return whether it still could be kept."""
@@ -92,7 +108,7 @@ class Runner:
         if waits and not self._keeper.is_busy(entry):  # else it waits again when that is done
             self.wait(entry)
         if entry.attempt:
-            self.watch(entry)
+            self.watches.begin(entry)
 
     # From its time to the end of an attempt
 
@@ -137,7 +153,7 @@ class Runner:
             entry.run_task = None
             await (self._ending.overtake(entry, task) if cut_short else self._ending.conclude(entry, task, outcome))
             if entry.done and entry.watch is not None:
-                self.forget_watch(entry)
+                self.watches.end(entry)
         except Exception:  # noqa: BLE001  # the log has it, and `_leave` puts the job back
             logger.exception("job %r is put back: jobify itself failed", entry.id)
 
@@ -165,7 +181,10 @@ class Runner:
         if (wait := self._runtime.before_start(job_of(entry))) is not None:
             await wait
         started_at = entry.started_at or self._clock.now()
-        if entry.row and not entry.given_up:
+        if entry.begun:
+            entry.begun = False
+            await turn()  # who has pushed it gets its handle first
+        elif entry.row and not entry.given_up:
             self._ledger.unfinished[entry.row] = entry
             await self._keeper.insist(self._write_start, entry, task, started_at)
         if task.behind is not None and self._keeper.error is None:
@@ -181,7 +200,7 @@ class Runner:
         entry.started_at = started_at
         self._ledger.move(entry, JobStatus.RUNNING)
         task.let_pass()
-        self.watch(entry)
+        self.watches.begin(entry)
         return True
 
     async def _write_start(self, entry: Entry, task: RunTask, started_at: datetime) -> None:
@@ -200,40 +219,19 @@ class Runner:
 
     # Times that come while a run is in progress, or in its backoff
 
-    def watch(self, entry: Entry) -> None:
-        """Have the next time of a job told while its run is in progress, if its overlap policy wants to know."""
-        trigger = entry.trigger
-        if trigger is None or trigger.overlap not in _WATCHED or entry.watch is not None or entry.given_up:
-            return
-        if entry.until is not None and entry.reached.nanoseconds < entry.until.nanoseconds:
-            return  # runs that make up for times are made one after the other
-        times = times_now(entry, self._clock, self._settings.tz)
-        if times is None:
-            return
-        following = times.coming(entry.reached) if entry.kept_back else times.after(entry.reached)
-        if following is not None:
-            entry.watch = Watch(entry, following.nanoseconds)
-            self._agenda.add(entry.watch)
-
-    def forget_watch(self, entry: Entry) -> None:
-        """Tell no more of the times of a job while its run is in progress."""
-        if entry.watch is not None:
-            self._agenda.discard(entry.watch)
-            entry.watch = None
-
     def _overlap(self, entry: Entry) -> None:
         """A time has come, and the run of an earlier one is not over."""
         entry.watch = None
         if entry.trigger is None or entry.given_up or entry.left or not entry.attempt or self._closed:
             return
         if entry.kept_back:
-            self.watch(entry)
+            self.watches.begin(entry)
             return
         if entry.run_task is None and entry.status is JobStatus.RUNNING:
             return  # its end is being written: what has passed is seen there
         if entry.trigger.overlap is Overlap.ALLOW:
             self._spawn(entry)
-            self.watch(entry)
+            self.watches.begin(entry)
         elif isinstance(entry.run_task, RunTask) and entry.status is JobStatus.RUNNING:
             entry.overtaken = True
             entry.run_task.cancel()

@@ -14,7 +14,7 @@ from jobify._entry import Entry, Order
 from jobify._job import Job, job_of
 from jobify._keeper import Keeper
 from jobify._ledger import Ledger
-from jobify._records import from_any_row, new_entry, to_row
+from jobify._records import from_any_row, new_entry, row_that_begins, to_row
 from jobify._run import JobStatus
 from jobify._runner import Runner
 from jobify._runtime import Runtime
@@ -59,6 +59,7 @@ class Scheduler:
         self.loop = asyncio.get_running_loop()
         self._stopping = False
         self._stopped = False
+        self._stores_later = not storage.immediate and not storage.shared
 
     async def add(self, order: Order) -> Job[Any]:
         """Accept an order. When this returns, a durable job is in its storage.
@@ -141,14 +142,21 @@ class Scheduler:
         return old
 
     async def _accept(self, entry: Entry, old: Entry | None, *, replace: bool) -> Entry:
+        # What starts when it is accepted is stored as what has: one write instead of two.
+        begins = entry.arguments is not None and self._stores_later and self.runner.promise_slot(entry)
         try:
             if entry.arguments is not None:
+                row = to_row(entry) if not begins else row_that_begins(entry, self.clock.now())
                 runs = self.chronicle.called_off(old, "replaced") if old is not None else []
-                entry.row = await self.keeper.ask(self.storage.add, to_row(entry), replace=replace, runs=runs)
-                entry.kept = entry.row
+                entry.row = entry.kept = await self.keeper.ask(self.storage.add, row, replace=replace, runs=runs)
+                if begins:
+                    entry.begun = True
+                    self.ledger.unfinished[entry.row] = entry
             elif old is not None and old.row:
                 await self.keeper.ask(self.storage.remove, old.row, runs=self.chronicle.called_off(old, "replaced"))
         except BaseException:
+            if begins:
+                self.runner.redeem_slot(entry)
             self._restore(entry, old)
             raise
         if old is not None:
@@ -158,6 +166,8 @@ class Scheduler:
             await self.shared.follow(entry)
         else:
             self.adopt(entry)
+        if begins:
+            self.runner.redeem_slot(entry)
         return entry
 
     def _restore(self, entry: Entry, old: Entry | None) -> None:

@@ -150,7 +150,7 @@ class Shared:
         if entry is None or entry.given_up:
             return
         if self._runner.step_aside(entry):
-            self._runner.forget_watch(entry)
+            self._runner.watches.end(entry)
             del self._ledger.entries[entry.id]
             self._keeper.in_background(self.follow(entry))
         else:  # its run goes on, and is noted in the history; what follows is no matter of this process

@@ -1,6 +1,8 @@
 """Tasks of our own that are carried to their end: a write and what follows from it, a stop."""
 
 import asyncio
+import types
+from collections.abc import Generator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -48,6 +50,12 @@ async def pause(over: asyncio.Future[None]) -> None:
     if isinstance(task, Step):
         task.pausing = over
     await over
+
+
+@types.coroutine
+def turn() -> Generator[None, None, None]:
+    """Return when all have had their turn that the loop is to call next; no time passes."""
+    yield
 
 
 def is_hurried() -> bool:

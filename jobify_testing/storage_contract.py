@@ -100,8 +100,12 @@ class StorageContract(HistoryContract):
         await storage.close()
 
     async def test_a_start_and_its_end_are_noted(self) -> None:
-        """A later owner sees that an attempt was in progress; after its end, what follows."""
+        """A later owner sees that an attempt was in progress, from the first write on; after its end, what follows."""
         storage = await self.opened()
+        at_once = await storage.add(self.make_job(storage, running=True, attempt=1, started_at=NOON), replace=False)
+        (row,) = await self.reopened(storage)
+        assert (row.running, row.attempt, row.started_at) == (True, 1, NOON)
+        await storage.remove(at_once)
         number = await storage.add(self.make_job(storage), replace=False)
         await storage.start(number, attempt=2, started_at=NOON, scheduled_for=NOON)
         (row,) = await self.reopened(storage)

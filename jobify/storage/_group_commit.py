@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 from jobify._steps import Step
 from jobify._workers import Lane
@@ -41,18 +41,18 @@ class GroupCommit:
         self._pump: Step[None] | None = None
         self._abandoned = False
 
-    async def submit(self, write: Callable[[sqlite3.Connection], T]) -> T:
-        """Have a verb written, and return its answer; a cancelled caller gives up the answer only.
+    def submit(self, write: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Have a verb written, and return, to who awaits it, its answer; to cancel that gives up the answer only.
 
-        Raises:
+        What is returned raises:
             StorageError: SQLite reports an error, or the storage was abandoned.
         """
         loop = asyncio.get_running_loop()
-        verb = _Verb(write, loop.create_future())
-        self._waiting.append(verb)
+        answer: asyncio.Future[T] = loop.create_future()
+        self._waiting.append(_Verb(write, answer))
         if self._pump is None:
             self._pump = Step(self._write_all(), loop=loop, context=contextvars.Context())
-        return cast("T", await verb.answer)
+        return answer
 
     async def drain(self) -> None:
         """Return when all that was submitted is written."""

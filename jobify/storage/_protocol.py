@@ -224,6 +224,8 @@ class Storage(Protocol):
     async def add(self, job: StoredJob, /, *, replace: bool, runs: Sequence[StoredRun] = ()) -> int:
         """Keep a new job; with `replace`, in the place of the one that has its id.
 
+        If it is `running` its first attempt starts at once, and has no `start` of its own.
+
         Returns:
             The number that the job got.
 

@@ -273,9 +273,9 @@ class SQLiteStorage:
         """Forget the rows of the history that have expired, and the oldest beyond so many."""
         await self._submit(partial(history.prune, now=now, most=most))
 
-    async def _submit(self, write: Callable[[sqlite3.Connection], T]) -> T:
+    def _submit(self, write: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Have a verb written, and return its answer; a cancelled caller gives up the answer only."""
-        return await self._opened().submit(write)
+        return self._opened().submit(write)
 
     def _opened(self) -> GroupCommit:
         if self._writer is None or self._closer is not None:

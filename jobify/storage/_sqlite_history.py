@@ -3,13 +3,14 @@
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
-from jobify._clock import wall_datetime, wall_nanoseconds
+from jobify._clock import EPOCH
 from jobify.storage._protocol import RunQuery, StoredRun
 
+_MICROSECOND = timedelta(microseconds=1)
 _COLUMNS = tuple(field.name for field in fields(StoredRun) if field.name != "number")
 _INSTANTS = frozenset({"scheduled_for", "last", "started_at", "finished_at", "expires_at"})
 _INSTANT_AT = tuple(index for index, name in enumerate(_COLUMNS) if name in _INSTANTS)
@@ -70,9 +71,9 @@ def _to_run(row: tuple[Any, ...]) -> StoredRun:
 
 def to_micros(moment: datetime) -> int:
     """Return an instant as it is stored."""
-    return wall_nanoseconds(moment) // 1000
+    return (moment - EPOCH) // _MICROSECOND
 
 
 def from_micros(micros: int) -> datetime:
     """Return a stored instant."""
-    return wall_datetime(micros * 1000)
+    return EPOCH + micros * _MICROSECOND
