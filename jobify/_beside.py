@@ -1,5 +1,6 @@
 """Jobs that run beside the one whose times they are meant for: what `Overlap.ALLOW` allows."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -56,12 +57,18 @@ class Beside:
             until = decision.until if decision is not None else None
             time = times.after(time, within=until) if until is not None else None
         orders = [self._order_beside(entry, moment.moment) for moment in moments]
+        skipped: tuple[Passed, ...] = ()
         runs: list[StoredRun] = []
-        if decision is not None:
-            runs = self._scheduler.chronicle.skipped(entry, decision.skipped, decision.reason)
-            self._scheduler.ledger.skip(entry, decision.skipped, reason=decision.reason)
+        if decision is not None and decision.skipped:
+            skipped, runs = (
+                decision.skipped,
+                self._scheduler.chronicle.skipped(entry, decision.skipped, decision.reason),
+            )
+            self._scheduler.ledger.skip(entry, skipped, reason=decision.reason)
+        row = to_row(entry) if entry.row else None
+        up_to_skipped = replace(row, covered=skipped[-1].last.moment) if row is not None and skipped else None
         self._scheduler.keeper.in_background(
-            self._begin_beside(entry, to_row(entry) if entry.row else None, runs, orders), about=entry.id
+            self._begin_beside(entry, up_to_skipped, runs, orders, row), about=entry.id
         )
 
     def _order_beside(self, entry: Entry, moment: datetime) -> Order:
@@ -76,13 +83,22 @@ class Beside:
         )
 
     async def _begin_beside(
-        self, entry: Entry, row: StoredJob | None, runs: list[StoredRun], orders: list[Order]
+        self,
+        entry: Entry,
+        up_to_skipped: StoredJob | None,
+        runs: list[StoredRun],
+        orders: list[Order],
+        row: StoredJob | None,
     ) -> None:
-        # First the times are noted as covered: should the process die now, none of them is started twice.
-        if row is not None:
-            await self._scheduler.keeper.insist(self._scheduler.storage.amend, row, runs=runs)
+        insist, amend = self._scheduler.keeper.insist, self._scheduler.storage.amend
+        if up_to_skipped is not None:
+            await insist(amend, up_to_skipped, runs=runs)
+        # A time is noted as covered behind its job: should the process die in between, a start finds the job, and the
+        # time covered by that. The other way round it would find neither.
         for order in orders:
-            await self._scheduler.keeper.insist(self._add_beside, entry, order)
+            await insist(self._add_beside, entry, order)
+        if row is not None:
+            await insist(amend, row)
 
     async def _add_beside(self, entry: Entry, order: Order) -> None:
         try:

@@ -1,12 +1,15 @@
 """What becomes of a run that a crash of the process has cut short: it runs again, or it does not."""
 
+from collections.abc import Iterable
+
 from jobify._aftermath import coming, missed
 from jobify._catching_up import catch_up
-from jobify._entry import Entry
+from jobify._entry import Entry, id_beside
 from jobify._misfire import Decision
 from jobify._policies import OnCrash
 from jobify._records import make_up, times_now
 from jobify._scheduler import Scheduler
+from jobify.storage import StoredJob
 
 
 def after_crash(scheduler: Scheduler, entry: Entry) -> Decision | None:
@@ -28,6 +31,17 @@ def after_crash(scheduler: Scheduler, entry: Entry) -> Decision | None:
         entry.started_at = None
         entry.run_again()
     return catch_up(scheduler, entry)
+
+
+def note_begun_beside(rows: Iterable[StoredJob]) -> None:
+    """Take times as covered for which there is a job: a crash may have come before that was noted, too."""
+    by_id = {row.id: row for row in rows}
+    for child in by_id.values():
+        parent = by_id.get(child.parent) if child.parent is not None else None
+        if parent is None or not parent.running or child.id != id_beside(parent.id, child.scheduled_for):
+            continue
+        if child.scheduled_for > (parent.covered or parent.scheduled_for):
+            parent.covered = child.scheduled_for
 
 
 def hold_if_cut_too_often(entry: Entry, most: int | None) -> None:

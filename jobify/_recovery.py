@@ -7,7 +7,7 @@ from datetime import datetime
 from jobify._catching_up import catch_up, stagger
 from jobify._declared import declare
 from jobify._entry import Entry
-from jobify._interrupted import after_crash, hold_if_cut_too_often
+from jobify._interrupted import after_crash, hold_if_cut_too_often, note_begun_beside
 from jobify._log import logger
 from jobify._misfire import Decision
 from jobify._records import from_any_row, to_row
@@ -57,6 +57,7 @@ async def _claim(scheduler: Scheduler, before: datetime) -> dict[str, StoredJob]
 
 async def _restore(scheduler: Scheduler, rows: Mapping[str, StoredJob]) -> list[Entry]:
     """Return the jobs of rows that were just claimed, when what was decided about them is written, and told."""
+    await _see_begun_beside(scheduler, rows)
     revived = [await _revive(scheduler, row, scheduler.specs.get(row.task)) for row in rows.values()]
     restored = [entry for entry in revived if entry is not None]
     changed: list[Entry] = []
@@ -74,6 +75,14 @@ async def _restore(scheduler: Scheduler, rows: Mapping[str, StoredJob]) -> list[
     for entry, decision in decisions:
         scheduler.ledger.skip(entry, decision.skipped, reason=decision.reason)
     return restored
+
+
+async def _see_begun_beside(scheduler: Scheduler, rows: Mapping[str, StoredJob]) -> None:
+    known = list(rows.values())
+    if scheduler.storage.shared and any(row.running and row.trigger is not None for row in known):
+        # Of the jobs that run beside these, others may hold some.
+        known += [row for row in await scheduler.keeper.ask(scheduler.storage.find) if row.id not in rows]
+    note_begun_beside(known)
 
 
 async def _write(scheduler: Scheduler, changed: list[Entry]) -> None:
