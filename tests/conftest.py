@@ -10,9 +10,10 @@ from hypothesis import settings
 from jobify import Jobify
 from jobify.storage import MemoryStorage, SQLiteStorage, Storage
 from jobify_testing import VirtualClock
+from tests.interpreters import interpreter
 from tests.postgres import database, postgres_server
 
-__all__ = ["database", "postgres_server"]
+__all__ = ["database", "interpreter", "postgres_server"]
 
 settings.register_profile("default", max_examples=50, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=5_000, deadline=None)

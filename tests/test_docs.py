@@ -17,8 +17,6 @@ import contextlib
 import inspect
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +28,7 @@ import jobify
 import jobify.serializers
 import jobify.storage
 import jobify_testing
+from tests.interpreters import Interpreter
 from tests.postgres import Database
 
 ROOT = Path(__file__).parent.parent
@@ -52,8 +51,6 @@ ITS_ADDRESS = "postgresql://jobs@localhost/jobs"
 OPTIONS = re.compile(r"<!-- (passes|fails) with (.+) -->")
 FENCE = re.compile(r"\s*(`{3,}|~{3,})(.*)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-PATIENCE = 60.0
-"""Real seconds after which a program counts as one that does not end."""
 
 
 class Block(NamedTuple):
@@ -204,49 +201,34 @@ def test_blocks_that_fail_with_an_option_do(page: Path, pytester: pytest.Pyteste
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", pages_with(tests=False), ids=name)
-def test_every_other_block_is_a_program_that_ends(page: Path, tmp_path: Path) -> None:
+def test_every_other_block_is_a_program_that_ends(page: Path, interpreter: Interpreter, tmp_path: Path) -> None:
     """The other blocks of a page are scripts that end by themselves, on the real clock, and all at once."""
-    found = {
-        module_name(page, program): program
-        for program in programs(page)
-        if not program.is_test and not program.needs_postgres
-    }
-    running: dict[str, subprocess.Popen[str]] = {}
-    with contextlib.ExitStack() as stack:
-        for module, program in found.items():
-            folder = tmp_path / module
-            folder.mkdir()
-            script = tmp_path / f"{module}.py"
-            script.write_text(program.source, "utf-8")
-            process = subprocess.Popen(  # noqa: S603  # our own documentation
-                [sys.executable, "-W", "error", script],
-                cwd=folder,
-                text=True,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-            )
-            running[module] = stack.enter_context(process)
-            stack.callback(process.kill)  # before its exit, which waits for it
-        outputs = {module: process.communicate(timeout=PATIENCE)[0] for module, process in running.items()}
-    failures = [outputs[module] for module, process in running.items() if process.returncode]
+    found = [program for program in programs(page) if not program.is_test and not program.needs_postgres]
+    scripts = [tmp_path / f"{module_name(page, program)}.py" for program in found]
+    for script, program in zip(scripts, found, strict=True):
+        script.write_text(program.source, "utf-8")
+    ended = interpreter.run(*scripts)
+    failures = [output for code, output in ended if code]
     assert not failures, "\n".join(failures)
-    for module, program in found.items():
-        assert program.prints in (None, outputs[module]), module
+    for script, program, (_, output) in zip(scripts, found, ended, strict=True):
+        assert program.prints in (None, output), script.stem
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if any(program.needs_postgres for program in programs(page))], ids=name
 )
-def test_blocks_that_need_postgresql_run_with_it(page: Path, database: Database, tmp_path: Path) -> None:
+def test_blocks_that_need_postgresql_run_with_it(
+    page: Path, interpreter: Interpreter, database: Database, tmp_path: Path
+) -> None:
     """The blocks of a page that name a PostgreSQL database are scripts that end, with that of the test."""
     for program in programs(page):
         if program.needs_postgres:
             assert ITS_ADDRESS in program.source
             script = tmp_path / f"{module_name(page, program)}.py"
             script.write_text(program.source.replace(ITS_ADDRESS, database.server.dsn), "utf-8")
-            command = [sys.executable, "-W", "error", str(script)]
-            subprocess.run(command, cwd=tmp_path, check=True, timeout=PATIENCE)  # noqa: S603  # our own documentation
+            (ended,) = interpreter.run(script)
+            assert ended.code == 0, ended.output
 
 
 @pytest.mark.parametrize("page", EVERY_PAGE, ids=name)
