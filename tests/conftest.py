@@ -1,8 +1,10 @@
 """What the tests of jobify share: an app on virtual time, with each of the storages."""
 
 import gc
+import importlib.metadata
 import os
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -27,9 +29,24 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+class _Installed:
+    """A distribution whose metadata are read once: pytest reads those of all of them each time that it starts."""
+
+    def __init__(self, distribution: importlib.metadata.Distribution) -> None:
+        self._distribution = distribution
+
+    def __getattr__(self, name: str) -> Any:
+        vars(self)[name] = value = getattr(self._distribution, name)
+        return value
+
+
+_INSTALLED = [_Installed(distribution) for distribution in importlib.metadata.distributions()]
+
+
 @pytest.fixture
 def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A fresh project, whose modules are not compiled for later: they are gone then."""
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda: _INSTALLED)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     return pytester

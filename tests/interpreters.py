@@ -1,4 +1,4 @@
-"""An interpreter that has imported the packages, and is forked for each program: starting one takes ten times as long."""
+"""An interpreter that has imported the packages, and is forked for each program: starting one takes much longer."""
 
 import json
 import os
