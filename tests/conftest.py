@@ -1,6 +1,7 @@
 """What the tests of jobify share: an app on virtual time, with each of the storages."""
 
 import gc
+import importlib
 import importlib.metadata
 import os
 import sys
@@ -20,6 +21,19 @@ __all__ = ["database", "interpreter", "postgres_server"]
 settings.register_profile("default", max_examples=50, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=5_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Have one process of tests more than there are cores: while some wait for real processes, others compute."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give the tests that are left to who has none: some files have all that take long."""
+    scheduler = importlib.import_module("xdist.scheduler")
+    return scheduler.WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
 
 
 @pytest.hookimpl(trylast=True)
