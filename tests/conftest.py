@@ -5,10 +5,14 @@ import importlib
 import importlib.metadata
 import os
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from hypothesis.configuration import set_hypothesis_home_dir
+from hypothesis.internal.conjecture import providers
 
 from jobify import Jobify
 from jobify.storage import MemoryStorage, SQLiteStorage, Storage
@@ -21,6 +25,13 @@ __all__ = ["database", "interpreter", "postgres_server"]
 settings.register_profile("default", max_examples=50, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=5_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+if settings().derandomize:
+    # No example is kept then, and what is read of Unicode is the same for all: it is kept outside of this folder.
+    set_hypothesis_home_dir(Path(tempfile.gettempdir(), f"jobify-hypothesis-{os.getuid()}"))
+    # The constants of all sources that are imported by then take part in the examples: these would else differ from one
+    # process of tests to the other, and with the order of the tests. No setting turns that off.
+    setattr(providers, "_get_local_constants", lambda: providers.GLOBAL_CONSTANTS)  # noqa: B010  # private
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -44,6 +44,9 @@ asyncio_default_fixture_loop_scope = function
 filterwarnings = error
 """
 
+KEEPS_ITS_TURN = "has kept its turn"
+"""What a program is warned of that waits for real, as its own subject."""
+
 CONTINUES = "<!-- continues -->"
 PRINTS = "<!-- prints -->"
 NEEDS_POSTGRES = "<!-- needs postgresql -->"
@@ -159,7 +162,13 @@ def pages_with(*, tests: bool) -> list[Path]:
     ]
 
 
-@pytest.mark.parametrize("page", pages_with(tests=True), ids=name)
+def slow_if_it_waits(page: Path) -> Any:
+    """Return a page as a parameter, which is slow if a program of it waits in real time."""
+    waits = any(KEEPS_ITS_TURN in program.source for program in programs(page))
+    return pytest.param(page, marks=[pytest.mark.slow] if waits else [])
+
+
+@pytest.mark.parametrize("page", list(map(slow_if_it_waits, pages_with(tests=True))), ids=name)
 def test_every_block_with_a_test_passes(page: Path, pytester: pytest.Pytester) -> None:
     """The blocks of a page that have tests are modules of a fresh project, and each has tests that pass."""
     pytester.makeini(CONFIGURATION)
