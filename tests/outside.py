@@ -31,9 +31,9 @@ gG7PYXL3TpbYSKXDJ3gZAEc/Yod+BHljQA==
 """Of a server that nobody should trust: its key is here for all to read."""
 
 
-def take_a_while() -> None:
-    """Do real work, for some hundredths of a second."""
-    hashlib.pbkdf2_hmac("sha256", b"real", b"work", 100_000)
+def take_a_while(times: float = 1) -> None:
+    """Do real work, for some hundredths of a second; so many times of it."""
+    hashlib.pbkdf2_hmac("sha256", b"real", b"work", int(times * 100_000))
 
 
 def server_tls(folder: Path) -> ssl.SSLContext:

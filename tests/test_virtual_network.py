@@ -150,10 +150,9 @@ async def test_an_answer_may_come_in_parts(outside: Outside, virtual_clock: Virt
 
     def answer_in_parts(connection: socket.socket) -> None:
         connection.recv(100)
-        for _ in range(4):  # on a busy machine a part may take longer than it should
-            take_a_while()
+        take_a_while(5)
         for part in (b"one, ", b"two, ", b"three\n"):
-            take_a_while()
+            take_a_while(0.1)  # on a busy machine a part may take many times longer than it should
             connection.sendall(part)
         connection.recv(100)
 
