@@ -24,6 +24,7 @@ class Control(Rescheduling):
         """See `Job.cancel`."""
         entry = entry_of(state)
         keeper = self.scheduler.keeper
+        await self.reach(entry)
         await keeper.others(entry.id)
         if entry.left is not None:
             raise ApplicationStateError(entry.left)

@@ -40,8 +40,10 @@ async def declare(scheduler: Scheduler, spec: TaskSpec, rows: dict[str, StoredJo
 
 
 async def _find(scheduler: Scheduler, spec: TaskSpec, rows: dict[str, StoredJob]) -> StoredJob | None:
-    stored = rows.get(spec.name)
-    if stored is None and scheduler.storage.shared:  # another process may have it
+    stored = rows.get(spec.name) or await scheduler.keeper.ask(scheduler.window.claim_one, spec.name)
+    if stored is not None:
+        rows[spec.name] = stored
+    elif scheduler.storage.shared:  # another process may have it
         stored = next(iter(await scheduler.keeper.ask(scheduler.storage.find, spec.name)), None)
     return stored
 

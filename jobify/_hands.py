@@ -54,6 +54,7 @@ class Hands:
             ApplicationStateError: it is not of this start of the app any more.
         """
         entry = entry_of(state)
+        await self.reach(entry)
         await self.scheduler.keeper.others(entry.id, entry)
         if entry.left is not None:
             raise ApplicationStateError(entry.left)
@@ -61,6 +62,11 @@ class Hands:
             msg = f"cannot change job {entry.id!r} here: another process holds it, and only cancel() reaches that"
             raise ApplicationStateError(msg)
         return None if entry.done or entry.given_up else entry
+
+    async def reach(self, entry: Entry) -> None:
+        """Claim a job that is followed, if no other process holds it: it waits in the storage."""
+        if entry.elsewhere and not entry.done:
+            await self.scheduler.window.fetch(entry.id)
 
     async def change(self, entry: Entry, step: Coroutine[Any, Any, bool]) -> bool:
         return await self.scheduler.keeper.whole(self._changed(entry, step), stored=bool(entry.row), about=entry.id)

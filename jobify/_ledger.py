@@ -10,6 +10,9 @@ from jobify._nominal import Passed
 from jobify._run import JobStatus
 from jobify._stream import Moved, Skipped, Stream, Transition
 
+_RESTORED, _NEW = 1 << 32, 1 << 46
+"""From where on restored jobs are numbered, and new ones, if not all are restored at once."""
+
 
 class Ledger:
     """The jobs that are not finished.
@@ -32,10 +35,17 @@ class Ledger:
         self._clock = clock
         self._place = place
         self._numbers = itertools.count(1)
+        self._has_room = False
 
-    def enter(self, entry: Entry) -> None:
+    def leave_room(self) -> None:
+        """Number restored jobs from now on by their rows, before all that are new: more of them will come."""
+        if not self._has_room:
+            self._has_room = True
+            self._numbers = itertools.count(_NEW)
+
+    def enter(self, entry: Entry, *, restored: bool = False) -> None:
         """Give a job its number and its place under its id."""
-        entry.number = next(self._numbers)
+        entry.number = _RESTORED + entry.row if restored and self._has_room else next(self._numbers)
         entry.place = self._place(entry.number)
         self.entries[entry.id] = entry
 

@@ -58,6 +58,7 @@ class Questions(TaskRegistry):
 
         Raises:
             ApplicationStateError: the app does not run.
+            StorageError: the job is not in memory, and the storage cannot be read.
         """
         return await self._running("look for a job").find(job_id)
 
@@ -66,7 +67,8 @@ class Questions(TaskRegistry):
     ) -> list[Job[Any]]:
         """Return the jobs that are not finished, in the order in which they were scheduled.
 
-        Behind them, those that other processes hold, if the storage is shared.
+        Behind them, those that other processes hold, if the storage is shared. What waits in the storage until its time
+        is near is read for that, and stays in memory.
 
         Args:
             task: only those of this task, or of the task of this name.
@@ -74,9 +76,12 @@ class Questions(TaskRegistry):
 
         Raises:
             ApplicationStateError: the app does not run.
+            StorageError: the storage cannot be read.
         """
         scheduler = self._running("list the jobs")
         name = task.name if isinstance(task, Task) else task
+        if scheduler.storage.shared or status in (None, JobStatus.SCHEDULED):
+            await scheduler.window.fetch_all()
         found = self._select(name, status)
         if scheduler.storage.shared:
             others = await scheduler.elsewhere(task=name)
@@ -202,5 +207,6 @@ class Questions(TaskRegistry):
             storage_error=scheduler.keeper.error if scheduler is not None else None,
             scheduled=sum(entry.status is JobStatus.SCHEDULED for entry in entries),
             running=sum(entry.status is JobStatus.RUNNING for entry in entries),
+            has_more=scheduler is not None and scheduler.window.has_rest,
             held={entry.id: reason for entry in entries if (reason := entry.kept_back) is not None},
         )

@@ -1,8 +1,9 @@
 """What only happens at a start: stored jobs come back, and declared recurrences begin."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
 
 from jobify._catching_up import catch_up, stagger
 from jobify._declared import declare
@@ -13,9 +14,11 @@ from jobify._misfire import Decision
 from jobify._records import from_any_row, to_row
 from jobify._run import JobStatus
 from jobify._scheduler import Scheduler
-from jobify._spec import TaskSpec
 from jobify.exceptions import ApplicationStateError
 from jobify.storage import StoredJob
+
+Write = Callable[..., Awaitable[Any]]
+"""How a verb of the storage is carried out: `Keeper.ask`, or `Keeper.insist`."""
 
 
 async def recover(scheduler: Scheduler, *, is_wanted: Callable[[], bool]) -> None:
@@ -28,37 +31,52 @@ async def recover(scheduler: Scheduler, *, is_wanted: Callable[[], bool]) -> Non
         StorageError: the storage cannot be read or written.
         InvalidArgumentsError: the storage cannot keep the arguments of a declared recurrence.
     """
-    rows = await _claim(scheduler, scheduler.shared.until())
+    claimed = await scheduler.keeper.ask(scheduler.window.claim, scheduler.shared.until())
+    rows = _wanted(scheduler, claimed)
     if (retention := scheduler.chronicle.retention) is not None:
         await scheduler.keeper.ask(scheduler.storage.prune, scheduler.clock.now(), most=retention.most)
     declared = [
         await declare(scheduler, spec, rows) for spec in tuple(scheduler.specs.values()) if spec.trigger is not None
     ]
-    restored = await _restore(scheduler, rows)
+    restored = await _restore(scheduler, rows, scheduler.keeper.ask)
     if not is_wanted():
         msg = "cannot start the app: it was abandoned meanwhile"
         raise ApplicationStateError(msg)
-    _begin(scheduler, restored)
+    _begin(scheduler, restored, staggered=True)
     for begun in declared:
         if begun is not None:
             scheduler.ledger.enter(begun)
             scheduler.adopt(begun)
 
-    async def bring_back(before: datetime) -> None:
-        _begin(scheduler, await _restore(scheduler, await _claim(scheduler, before)))
-
-    scheduler.shared.open(bring_back)
+    scheduler.window.open(partial(_bring_in, scheduler))
+    scheduler.shared.open(scheduler.window.look)
 
 
-async def _claim(scheduler: Scheduler, before: datetime) -> dict[str, StoredJob]:
-    rows = await scheduler.keeper.ask(scheduler.storage.claim, before)
-    return {row.id: row for row in rows if scheduler.shared.makes_room(row)}
+def _wanted(scheduler: Scheduler, rows: Mapping[int, StoredJob]) -> dict[str, StoredJob]:
+    in_order = sorted(rows.values(), key=lambda row: row.number)
+    return {row.id: row for row in in_order if scheduler.shared.makes_room(row)}
 
 
-async def _restore(scheduler: Scheduler, rows: Mapping[str, StoredJob]) -> list[Entry]:
+async def _bring_in(scheduler: Scheduler, rows: Mapping[int, StoredJob], *, staggered: bool) -> None:
+    """Let jobs that were just claimed wait for their time."""
+    ids = {row.id for row in rows.values()}
+    await _let_pass(scheduler, ids)
+    restored = await _restore(scheduler, _wanted(scheduler, rows), scheduler.keeper.insist)
+    await _let_pass(scheduler, ids)
+    _begin(scheduler, restored, staggered=staggered)
+
+
+async def _let_pass(scheduler: Scheduler, ids: Iterable[str]) -> None:
+    """Return when no job is being accepted under one of these ids: in vain, for they are taken."""
+    entries = scheduler.ledger.entries
+    while not scheduler.window.is_over and (busy := [i for i in ids if i in entries and entries[i].status is None]):
+        await scheduler.keeper.others(*busy)
+
+
+async def _restore(scheduler: Scheduler, rows: Mapping[str, StoredJob], write: Write) -> list[Entry]:
     """Return the jobs of rows that were just claimed, when what was decided about them is written, and told."""
     await _see_begun_beside(scheduler, rows)
-    revived = [await _revive(scheduler, row, scheduler.specs.get(row.task)) for row in rows.values()]
+    revived = [await _revive(scheduler, row, write) for row in rows.values()]
     restored = [entry for entry in revived if entry is not None]
     changed: list[Entry] = []
     decisions: list[tuple[Entry, Decision]] = []
@@ -71,7 +89,7 @@ async def _restore(scheduler: Scheduler, rows: Mapping[str, StoredJob]) -> list[
             logger.warning("job %r is held: %s", entry.id, entry.held)
         if decision is not None or rows[entry.id].running:
             changed.append(entry)
-    await _write(scheduler, changed)
+    await _write_down(scheduler, changed, write)
     for entry, decision in decisions:
         scheduler.ledger.skip(entry, decision.skipped, reason=decision.reason)
     return restored
@@ -85,38 +103,40 @@ async def _see_begun_beside(scheduler: Scheduler, rows: Mapping[str, StoredJob])
     note_begun_beside(known)
 
 
-async def _write(scheduler: Scheduler, changed: list[Entry]) -> None:
+async def _write_down(scheduler: Scheduler, changed: list[Entry], write: Write) -> None:
     """Write what became of jobs while the app was down, each whole: no later start decides, or tells, anew."""
-    ask, storage = scheduler.keeper.ask, scheduler.storage
+    storage = scheduler.storage
     kept = [entry for entry in changed if entry.given_up is None]
     over = [entry for entry in changed if entry.given_up is not None]
-    await asyncio.gather(*(ask(storage.remove, entry.row, runs=entry.unwritten) for entry in over))
+    await asyncio.gather(*(write(storage.remove, entry.row, runs=entry.unwritten) for entry in over))
     if kept:
         rows = [to_row(entry) for entry in kept]
-        await ask(storage.release, rows, runs=[run for entry in kept for run in entry.unwritten])
+        await write(storage.release, rows, runs=[run for entry in kept for run in entry.unwritten])
     for entry in changed:
         entry.unwritten = []
 
 
-def _begin(scheduler: Scheduler, restored: list[Entry]) -> None:
+def _begin(scheduler: Scheduler, restored: list[Entry], *, staggered: bool) -> None:
     """Let restored jobs wait for their time, all of them at once."""
     for entry in restored:
-        scheduler.ledger.enter(entry)
-    stagger(scheduler, restored)
+        scheduler.ledger.enter(entry, restored=True)
+    if staggered:
+        stagger(scheduler, restored)
     scheduler.adopt(*restored, reason="restored")
     for entry in restored:
         if entry.given_up is not None:
             scheduler.ledger.end(entry, JobStatus.CANCELLED, reason=entry.given_up)
 
 
-async def _revive(scheduler: Scheduler, row: StoredJob, spec: TaskSpec | None) -> Entry | None:
+async def _revive(scheduler: Scheduler, row: StoredJob, write: Write) -> Entry | None:
     """Return a stored job; None if the declaration that it stems from is gone."""
+    spec = scheduler.specs.get(row.task)
     if row.declaration is not None and spec is not None and spec.trigger is None:
         logger.info("job %r is dropped: task %r declares no recurrence any more", row.id, row.task)
-        await scheduler.keeper.ask(scheduler.storage.remove, row.number)
+        await write(scheduler.storage.remove, row.number)
         return None
     known = scheduler.shared.taken(row.number)
-    clock, tz = scheduler.clock, scheduler.settings.tz
+    clock, tz = scheduler.window.clock, scheduler.settings.tz
     entry = from_any_row(row, spec, owner=scheduler.owner, clock=clock, tz=tz, known=known)
     if spec is None:
         entry.held = f"task {row.task!r} is not registered"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from jobify._clock import Clock, SystemClock
+from jobify._health import Health
 from jobify._job import Job
 from jobify._stream import Event
 from jobify._workers import SystemWorkers, Workers
@@ -33,6 +34,10 @@ class StartedApp(Protocol):
 
     def local_jobs(self) -> list[Job[Any]]:
         """Return the unfinished jobs that this process holds."""
+        ...
+
+    def health(self) -> Health:
+        """Return how the app is."""
         ...
 
 

@@ -23,8 +23,9 @@ from jobify._shared import Shared
 from jobify._spec import TaskSpec
 from jobify._state import Owner
 from jobify._stream import Stream
+from jobify._window import Window
 from jobify._zones import zone_name
-from jobify.exceptions import ApplicationStateError, DuplicateJobError, InvalidScheduleError
+from jobify.exceptions import ApplicationStateError, DuplicateJobError, InvalidScheduleError, StorageError
 from jobify.storage import Storage, StoredJob
 
 HARD_LIMIT = 5.0
@@ -53,6 +54,7 @@ class Scheduler:
         self.chronicle = Chronicle(settings, clock, runtime.process, serialized=storage.serialized)
         self.runner = Runner(settings, runtime, clock, self.keeper, self.ledger, self.chronicle, Beside(self).spawn)
         self.shared = Shared(storage, clock, self.keeper, self.ledger, self.runner)
+        self.window = Window(storage, clock, self.keeper, self.ledger)
         self.owner = control(self)
         self.random = runtime.random
         self._runtime = runtime
@@ -71,6 +73,8 @@ class Scheduler:
             InvalidScheduleError: no such time can be computed.
             StorageError: the storage did not take the job: there is none.
         """
+        if order.job_id is not None and (order.replace or not order.spec.durable):
+            await self.window.fetch(order.job_id)  # else its storage knows whether the id is taken
         if order.replace and order.job_id is not None:
             await self.keeper.others(order.job_id)
         while True:
@@ -191,6 +195,7 @@ class Scheduler:
 
     async def find(self, job_id: str) -> Job[Any] | None:
         """Return the job of an id; None if there is none, or if it has finished."""
+        await self.window.fetch(job_id)
         await self.keeper.others(job_id)
         entry = self.ledger.entries.get(job_id)
         if entry is not None:
@@ -221,9 +226,25 @@ class Scheduler:
         Raises:
             ApplicationStateError: the app stops, and leaves such jobs behind.
         """
-        while waiting := [entry for entry in self.ledger.entries.values() if self._is_expected(entry)]:
-            for entry in waiting:
-                await self._outlast(entry)
+        while True:
+            while waiting := [entry for entry in self.ledger.entries.values() if self._is_expected(entry)]:
+                for entry in waiting:
+                    await self._outlast(entry)
+            if not await self._has_more():
+                return
+
+    async def _has_more(self) -> bool:
+        """Have a look at what waits in the storage; return whether there may be anything."""
+        try:
+            has_more = await self.window.fetch_more()
+        except StorageError:
+            if not self._stopping:
+                raise
+        else:
+            if not (self._stopping and self.window.has_rest):
+                return has_more
+        msg = "the app was stopped, and has not seen all jobs that stay stored"
+        raise ApplicationStateError(msg)
 
     def _is_expected(self, entry: Entry) -> bool:
         # Who was interrupted has left, and is not expected before the next start.
@@ -247,6 +268,7 @@ class Scheduler:
         """Start nothing more, give running jobs their grace, and leave a true storage behind."""
         self._stopping = True
         self.shared.close()
+        self.window.close()
         self.runner.close()
         try:
             await self.runner.drain(self.settings.shutdown_grace)
@@ -258,7 +280,7 @@ class Scheduler:
 
     async def _leave_behind(self) -> None:
         await self.keeper.settle()
-        self._stopped = True
+        self._stopped = self.window.is_over = True
         self.runner.abandon()
         try:
             if unfinished := [to_row(entry) for entry in self.ledger.unfinished.values()]:
@@ -269,8 +291,9 @@ class Scheduler:
 
     def abandon(self) -> list[asyncio.Task[None]]:
         """Let go of everything at once: nothing is told or started any more. Return the attempts in progress."""
-        self._stopping = self._stopped = True
+        self._stopping = self._stopped = self.window.is_over = True
         self.shared.close()
+        self.window.close()
         self.ledger.stream = Stream()
         self.keeper.abandon()
         attempts = self.runner.let_go()

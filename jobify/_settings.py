@@ -35,7 +35,7 @@ class Settings:
 _PARTS = {
     "storage": (
         "serialized", "immediate", "open", "add", "claim", "start", "finish", "amend", "release", "remove", "runs",
-        "prune", "find", "watch", "is_mine", "shared", "horizon", "abandon", "close",
+        "prune", "find", "watch", "is_mine", "shared", "horizon", "window", "abandon", "close",
     ),
     "clock": ("now", "monotonic", "call_at", "call_at_wall"),
     "serializer": ("is_json", "dumps", "loads"),

@@ -36,7 +36,7 @@ class Shared:
         runner: what starts them.
 
     Attributes:
-        bring_back: makes jobs of rows that were just claimed; set when the app has started.
+        bring_back: claims jobs, and makes them those of this process; set when the app has started.
     """
 
     def __init__(self, storage: Storage, clock: Clock, keeper: Keeper, ledger: Ledger, runner: Runner) -> None:
@@ -125,6 +125,9 @@ class Shared:
         if entry is None:
             return True
         if entry.status is None:
+            return False
+        if not entry.row:
+            logger.error("job %r waits for the next start: one that is not durable has its id", row.id)
             return False
         if entry.row != row.number:
             self._lose(entry.row)

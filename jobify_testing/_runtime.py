@@ -170,6 +170,10 @@ class VirtualRuntime:
         """Return the jobs of all apps that are not done."""
         return [job for app in self.transitions.apps for job in app.local_jobs()]
 
+    def has_more(self) -> bool:
+        """Whether jobs of a running app may wait in its storage alone."""
+        return any(app.health().has_more for app in self.transitions.apps)
+
     def ended_runs(self, job_id: str) -> int:
         """Return how many runs of a job have ended."""
         ended = (JobStatus.SUCCESS, JobStatus.FAILED, JobStatus.TIMEOUT)

@@ -14,13 +14,14 @@ from typing import Any
 
 from jobify import DuplicateJobError, StorageError
 from jobify.storage import RunQuery
+from jobify_testing._claim_contract import ClaimContract
 from jobify_testing._contract import FOREVER, NOON
 from jobify_testing._history_contract import HistoryContract
 
 HOSTILE_IDS = ("'; DROP TABLE jobs; --", 'a"b', "ключ 🗝", "a\nb\tc", "x" * 1000, " ", "%s", "?1", "NULL")
 
 
-class StorageContract(HistoryContract):
+class StorageContract(ClaimContract, HistoryContract):
     """The contract; `make_storage` is all that a subclass has to say."""
 
     async def test_what_was_added_is_found_by_a_later_owner(self) -> None:
@@ -204,26 +205,6 @@ class StorageContract(HistoryContract):
         await storage.open(self.make_host())
         assert [job.id for job in await storage.find()] == ["a", "b"]
         assert len(await storage.claim(FOREVER)) == 2
-        await storage.close()
-
-    async def test_a_claim_returns_each_job_once_and_in_order(self) -> None:
-        """`claim` returns what is due before a time, by number, and nothing twice for one owner."""
-        storage = await self.opened()
-        for n in (3, 1, 2):
-            await storage.add(self.make_job(storage, f"job {n}", exec_at=NOON + timedelta(hours=n)), replace=False)
-        await storage.close()
-        await storage.open(self.make_host())
-        assert [job.id for job in await storage.claim(NOON + timedelta(hours=3))] == ["job 1", "job 2"]
-        assert [job.id for job in await storage.claim(FOREVER)] == ["job 3"]
-        assert list(await storage.claim(FOREVER)) == []
-        await storage.close()
-
-    async def test_what_an_owner_added_it_need_not_claim(self) -> None:
-        """A job is its adder's: `claim` returns it to a later owner only."""
-        storage = await self.opened()
-        await storage.add(self.make_job(storage), replace=False)
-        assert list(await storage.claim(FOREVER)) == []
-        assert len(await self.reopened(storage)) == 1
         await storage.close()
 
     async def test_what_is_released_is_as_it_was_put_back(self) -> None:

@@ -49,6 +49,7 @@ class SharedStorage:
     serialized = False
     immediate = False
     shared = True
+    window = None
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
@@ -93,14 +94,20 @@ class SharedStorage:
             self.hub.tell(Notice("look"), besides=self)
         return number
 
-    async def claim(self, before: datetime, /) -> Sequence[StoredJob]:
+    async def claim(
+        self, before: datetime, /, *, limit: int | None = None, job_id: str | None = None
+    ) -> Sequence[StoredJob]:
         """Claim what nobody holds."""
         await asyncio.sleep(0)
         if not self._may_claim():
             return []
         found = [
-            row for row in await self.hub.rows.find() if row.exec_at < before and row.number not in self.hub.owner_of
+            row
+            for row in await self.hub.rows.find(job_id)
+            if row.exec_at < before and row.number not in self.hub.owner_of
         ]
+        if limit is not None:
+            found = sorted(found, key=lambda row: (row.exec_at, row.number))[:limit]
         self.hub.owner_of |= {row.number: self for row in found}
         return found
 

@@ -34,6 +34,7 @@ class MemoryStorage:
     immediate = True
     shared = False
     horizon = None
+    window: int | None = None
 
     def __init__(self) -> None:
         self._own = _Rows()
@@ -75,10 +76,15 @@ class MemoryStorage:
         rows.claimed.add(number)
         return number
 
-    async def claim(self, before: datetime, /) -> Sequence[StoredJob]:
+    async def claim(
+        self, before: datetime, /, *, limit: int | None = None, job_id: str | None = None
+    ) -> Sequence[StoredJob]:
         """Return the jobs due before a time that were not claimed since `open`."""
         rows = self._open_rows()
-        found = [job for number, job in rows.by_number.items() if job.exec_at < before and number not in rows.claimed]
+        free = (job for number, job in rows.by_number.items() if number not in rows.claimed)
+        found = [job for job in free if job.exec_at < before and job_id in (None, job.id)]
+        if limit is not None:
+            found = sorted(found, key=lambda job: (job.exec_at, job.number))[:limit]
         rows.claimed.update(job.number for job in found)
         return [replace(job) for job in sorted(found, key=lambda job: job.number)]
 

@@ -42,6 +42,7 @@ class PostgresStorage:
     serialized = True
     immediate = False
     shared = True
+    window = None
 
     def __init__(
         self,
@@ -204,10 +205,12 @@ class PostgresStorage:
 
     # What runs need
 
-    async def claim(self, before: datetime, /) -> Sequence[StoredJob]:
+    async def claim(
+        self, before: datetime, /, *, limit: int | None = None, job_id: str | None = None
+    ) -> Sequence[StoredJob]:
         """Claim the jobs due before a time that nobody has claimed, and return them, by number."""
         member = self._opened()
-        found: Sequence[StoredJob] = await member.life.submit(member.verbs.claim(before))
+        found: Sequence[StoredJob] = await member.life.submit(member.verbs.claim(before, limit, job_id))
         return found
 
     async def start(

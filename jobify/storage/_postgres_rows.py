@@ -47,17 +47,25 @@ ON CONFLICT (id) DO NOTHING
 RETURNING {_TAG}, {_XID}, number, owner, (SELECT number FROM gone) AS old
 """  # noqa: S608  # constants
 
-# $2: the owner; $3: the end of the time that is looked at; $4: what runs here, and was lost.
-CLAIM = f"""
+_FREE = "owner IS NULL AND exec_at < $3 AND number <> ALL ($4::bigint[])"
+
+
+def _claim(which: str) -> str:
+    return f"""
+WITH due AS MATERIALIZED (
+    SELECT number FROM jobify_jobs WHERE {which} ORDER BY exec_at, number LIMIT $5 FOR UPDATE SKIP LOCKED
+)
 UPDATE jobify_jobs AS job SET owner = me.id
-FROM (SELECT id FROM jobify_owners WHERE id = $2 FOR KEY SHARE) AS me,
-    (
-        SELECT number FROM jobify_jobs WHERE owner IS NULL AND exec_at < $3 AND number <> ALL ($4::bigint[])
-        FOR UPDATE SKIP LOCKED
-    ) AS due
+FROM (SELECT id FROM jobify_owners WHERE id = $2 FOR KEY SHARE) AS me, due
 WHERE job.number = due.number
 RETURNING {_TAG}, {_XID}, job.number, job.owner, {_JOB_LIST}
 """  # noqa: S608  # constants
+
+
+# $2: the owner; $3: the end of the time that is looked at; $4: what runs here, and was lost; $5: how many at most, NULL
+# for all; $6: the id.
+CLAIM = _claim(_FREE)
+CLAIM_ONE = _claim(f"{_FREE} AND id = $6")
 
 FIND = f"SELECT {_TAG}, number, {_LIST} FROM jobify_jobs WHERE id = $2"  # noqa: S608  # constants
 FIND_ALL = f"SELECT {_TAG}, number, {_LIST} FROM jobify_jobs ORDER BY number"  # noqa: S608  # constants

@@ -67,8 +67,9 @@ class Verbs:
         if not is_awaited:
             self._give_back(numbers)
 
-    def claim(self, before: datetime) -> Write:
+    def claim(self, before: datetime, limit: int | None, job_id: str | None) -> Write:
         """Claim what is due before a time; the answer is the jobs."""
+        only = () if job_id is None else (job_id,)
 
         def conclude(found: Sequence[Row]) -> Answer:
             jobs = sorted((rows.job_of(row) for row in found), key=lambda job: job.number)
@@ -78,8 +79,8 @@ class Verbs:
             self._hold([job.number for job in answer.value], answer.row["owner"], is_awaited=is_awaited)
 
         return Write(
-            sql=rows.CLAIM,
-            values=lambda: (self._lease.owner, before, sorted(self._lease.lost)),
+            sql=rows.CLAIM if job_id is None else rows.CLAIM_ONE,
+            values=lambda: (self._lease.owner, before, sorted(self._lease.lost), limit, *only),
             conclude=conclude,
             settle=settle,
         )

@@ -195,14 +195,18 @@ class Storage(Protocol):
     def shared(self) -> bool:
         """Whether other processes may use what is stored at the same time.
 
-        Only then are `watch`, `is_mine`, `find` and `horizon` of interest: what is added, and what is stored, may be
-        the business of another process.
+        Only then are `watch`, `is_mine`, `find` and `horizon` of interest: a job may be another process's business.
         """
         ...
 
     @property
     def horizon(self) -> timedelta | None:
         """How far ahead jobs are to be claimed, and how often at least; None for all at once."""
+        ...
+
+    @property
+    def window(self) -> int | None:
+        """How many jobs that are not yet due are to be claimed at once; None for all up to the `horizon`."""
         ...
 
     def watch(self, listener: Callable[[Notice], None], /) -> None:
@@ -234,8 +238,16 @@ class Storage(Protocol):
         """
         ...
 
-    async def claim(self, before: datetime, /) -> Sequence[StoredJob]:
-        """Return, by number, the jobs due before a time that were not claimed since `open`."""
+    async def claim(
+        self, before: datetime, /, *, limit: int | None = None, job_id: str | None = None
+    ) -> Sequence[StoredJob]:
+        """Return, by number, the jobs due before a time that were not claimed since `open`.
+
+        With a `limit`, so many of them that are due first, by number where they are due at one time; fewer only if
+        there are no more. With a `job_id`, only the one of this id. With neither, one with a `window` returns besides
+        those of which an attempt is in progress, and those that were ordered, `delay` before `exec_at`, later than
+        `before`: the wall clock was set back.
+        """
         ...
 
     async def start(
@@ -250,12 +262,7 @@ class Storage(Protocol):
     ) -> bool:
         """Note that an attempt is in progress.
 
-        Args:
-            number: of the job.
-            attempt: the number of the attempt in its run, from 1.
-            started_at: when the first attempt of the run started.
-            scheduled_for: the time for which the run is meant.
-            runs: what is added to the history.
+        That are its number in its run, from 1, when the first of these started, and the time that the run is meant for.
 
         Returns:
             Whether the job is there. If it is gone nothing happens, and it is not to start.

@@ -40,12 +40,15 @@ class SQLiteStorage:
         synchronous: "full", and what was accepted survives a loss of power; "normal", and it survives
             a crash of the program, while the last moments before a loss of power may be gone.
         timeout: the seconds to wait for a lock that another process holds on the file.
+        window: how many of the jobs that are not yet due are read at a start, the nearest; the others follow when their
+            time comes near, or when somebody asks for one. None for all at once.
         standby: whether the file may be shared by several processes, each with `standby=True`: one of them is active
             and runs all jobs, the others take orders, and one of those takes over when it is gone. Otherwise a second
             process is refused.
 
     Raises:
-        ValueError: the path is not that of a file, a setting is unknown, or the timeout is no duration.
+        ValueError: the path is not that of a file, a setting is unknown, the timeout is no duration, or the window is
+            no whole number from 1.
     """
 
     serialized = True
@@ -58,6 +61,7 @@ class SQLiteStorage:
         *,
         synchronous: Literal["full", "normal"] = "full",
         timeout: float | timedelta = 5.0,
+        window: int | None = 1000,
         standby: bool = False,
     ) -> None:
         if str(path) in ("", ":memory:") or str(path).startswith("file:"):
@@ -68,7 +72,11 @@ class SQLiteStorage:
         if synchronous not in ("full", "normal"):
             msg = f"cannot open a database with synchronous={synchronous!r}: give 'full' or 'normal'"
             raise ValueError(msg)
+        if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
+            msg = f"cannot read {window!r} jobs at a start: give a whole number from 1, or None for all"
+            raise ValueError(msg)
         self.path = Path(path)
+        self.window = window
         self.shared = bool(standby)
         self._synchronous = synchronous
         self._timeout = min(seconds_of(timeout, "the timeout of a database"), _LONGEST_WAIT)
@@ -198,14 +206,23 @@ class SQLiteStorage:
         if self._seat is not None:
             self._seat.tell(kind, number)
 
-    async def claim(self, before: datetime, /) -> Sequence[StoredJob]:
-        """Return the jobs due before a time that were not claimed since `open`."""
+    async def claim(
+        self, before: datetime, /, *, limit: int | None = None, job_id: str | None = None
+    ) -> Sequence[StoredJob]:
+        """Return the jobs due before a time that were not claimed since `open`; see `Storage.claim`."""
         if self._seat is not None and not self._seat.is_active:
             return []
-        found: list[StoredJob] = await self._submit(partial(rows.select, before=before))
-        new = [job for job in found if job.number not in self._claimed]
-        self._claimed.update(job.number for job in new)
-        return new
+        claimed: list[StoredJob] = []
+        while True:
+            left = limit - len(claimed) if limit is not None else None
+            known = frozenset(self._claimed)
+            select = partial(rows.select, before=before, limit=left, job_id=job_id, besides=known)
+            found: list[StoredJob] = await self._submit(select)
+            new = [job for job in found if job.number not in self._claimed]
+            self._claimed.update(job.number for job in new)
+            claimed += new
+            if limit is None or len(new) == len(found):  # else some were added, or claimed, meanwhile
+                return sorted(claimed, key=lambda job: job.number)
 
     async def start(
         self,

@@ -2,13 +2,16 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import closing
 from datetime import datetime
+from itertools import islice
 from operator import attrgetter
 from typing import Any
 
 from jobify.storage._protocol import AMENDED, StoredJob, StoredRun
 from jobify.storage._sqlite_history import from_micros, remember, to_micros
-from jobify.storage._sqlite_schema import migrate
+from jobify.storage._sqlite_schema import ORDERED_AT, migrate
 
 _INSTANTS = frozenset({"exec_at", "scheduled_for", "covered", "until", "started_at"})
 _FIXED = ("id", "task", "arguments", "trigger", "declaration", "misfire_policy", "parent")
@@ -20,7 +23,16 @@ _COLUMNS = (*_FIXED, *_MOVING)
 _LIST = ", ".join(_COLUMNS)
 _INSERT = f"INSERT OR IGNORE INTO jobify_jobs ({_LIST}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  # constants
 _ALL = f"SELECT number, {_LIST} FROM jobify_jobs"  # noqa: S608  # constants
-_SELECT = f"{_ALL} WHERE exec_at < ? ORDER BY number"
+_FIND = f"{_ALL} WHERE id = ?"
+_NEAREST = f"{_ALL} WHERE exec_at < ? ORDER BY exec_at, number"
+# Each of the three has its index.
+_DUE = f"""
+{_ALL} WHERE number IN (
+    SELECT number FROM jobify_jobs WHERE exec_at < ?1
+    UNION SELECT number FROM jobify_jobs WHERE running
+    UNION SELECT number FROM jobify_jobs WHERE delay IS NOT NULL AND {ORDERED_AT} > ?1
+)
+"""  # noqa: S608  # constants
 _UPDATE = f"UPDATE jobify_jobs SET {', '.join(f'{name} = ?' for name in _MOVING)} WHERE number = ?"  # noqa: S608  # constants
 _AMEND = f"UPDATE jobify_jobs SET {', '.join(f'{name} = ?' for name in AMENDED)} WHERE number = ?"  # noqa: S608  # constants
 _MARK_RUNNING = "UPDATE jobify_jobs SET running = 1, attempt = ?, started_at = ?, scheduled_for = ? WHERE number = ?"
@@ -82,16 +94,28 @@ def insert(connection: sqlite3.Connection, *, job: StoredJob, replace: bool, run
     return cursor.lastrowid
 
 
-def select(connection: sqlite3.Connection, *, before: datetime) -> list[StoredJob]:
-    """Return the rows of the jobs that are due before a time."""
-    return [_to_job(row) for row in connection.execute(_SELECT, (to_micros(before),))]
+def select(
+    connection: sqlite3.Connection,
+    *,
+    before: datetime,
+    limit: int | None,
+    job_id: str | None,
+    besides: AbstractSet[int],
+) -> list[StoredJob]:
+    """Return the rows of the jobs that are due before a time, or of the nearest of them, besides some numbers."""
+    if job_id is not None:
+        return [job for job in find(connection, job_id=job_id) if job.exec_at < before]
+    cursor = connection.execute(_DUE if limit is None else _NEAREST, (to_micros(before),))
+    with closing(cursor):
+        free = (row for row in cursor if row[0] not in besides)
+        return [_to_job(row) for row in islice(free, limit)]
 
 
 def find(connection: sqlite3.Connection, *, job_id: str | None) -> list[StoredJob]:
     """Return the row of an id, or all."""
     if job_id is None:
         return [_to_job(row) for row in connection.execute(f"{_ALL} ORDER BY number")]
-    return [_to_job(row) for row in connection.execute(f"{_ALL} WHERE id = ?", (job_id,))]
+    return [_to_job(row) for row in connection.execute(_FIND, (job_id,))]
 
 
 def update(connection: sqlite3.Connection, *, jobs: Sequence[StoredJob], runs: Sequence[StoredRun] = ()) -> None:

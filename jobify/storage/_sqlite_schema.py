@@ -4,7 +4,10 @@ import sqlite3
 
 from jobify.exceptions import StorageError
 
-VERSION = 2
+VERSION = 3
+ORDERED_AT = "exec_at - CAST(delay * 1000000 AS INTEGER)"
+"""When a job was ordered, whose `exec_at` was forecast from a duration; as it is indexed."""
+
 _JOBS = """
 CREATE TABLE jobify_jobs (
     number         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -50,8 +53,14 @@ CREATE TABLE jobify_runs (
     expires_at    INTEGER NOT NULL
 )
 """
+_INDEXES_OF_JOBS = (
+    "CREATE INDEX jobify_jobs_due ON jobify_jobs (exec_at)",
+    "CREATE INDEX jobify_jobs_running ON jobify_jobs (number) WHERE running",
+    f"CREATE INDEX jobify_jobs_ordered ON jobify_jobs ({ORDERED_AT}) WHERE delay IS NOT NULL",
+)
 _NEW = (
     _JOBS,
+    *_INDEXES_OF_JOBS,
     _RUNS,
     "CREATE INDEX jobify_runs_of_job ON jobify_runs (job_id)",
     "CREATE INDEX jobify_runs_expire ON jobify_runs (expires_at)",
@@ -64,7 +73,7 @@ _COPY_FROM_1 = f"""
 INSERT INTO jobify_jobs ({_KEPT_SINCE_1}, declaration, paused)
 SELECT {_KEPT_SINCE_1}, CASE WHEN declared THEN trigger END, 0 FROM jobify_jobs_1
 """  # noqa: S608  # constants
-_FROM_1_TO_2 = (
+_FROM_1 = (
     "ALTER TABLE jobify_jobs RENAME TO jobify_jobs_1",
     *_NEW,
     _COPY_FROM_1,
@@ -73,6 +82,7 @@ _FROM_1_TO_2 = (
     "UPDATE sqlite_sequence SET name = 'jobify_jobs' WHERE name = 'jobify_jobs_1'",
     "DROP TABLE jobify_jobs_1",
 )
+_WAYS = {0: _NEW, 1: _FROM_1, 2: _INDEXES_OF_JOBS}
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -87,6 +97,6 @@ def migrate(connection: sqlite3.Connection) -> None:
         raise StorageError(msg)
     if version == VERSION:
         return
-    for statement in _FROM_1_TO_2 if version == 1 else _NEW:
+    for statement in _WAYS[version]:
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")
