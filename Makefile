@@ -13,13 +13,14 @@ SOURCES := $(shell find jobify jobify_testing -name '*.py') README.md
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test virtual-day crash-harness check format-check lint types layers coverage lowest nightly clean
+.PHONY: help demo test virtual-day crash-harness postgres-harness check format-check lint types layers coverage lowest nightly clean
 
 help:
 	@echo "make demo    the main job, against a SQLite file"
 	@echo "make test    the tests"
 	@echo "make check   everything: tests, format, lint, types, layers, coverage, the lowest Python"
 	@echo "make crash-harness KILLS=5000  a program is killed so often, and nothing is lost"
+	@echo "make postgres-harness FAULTS=1000  three programs on PostgreSQL are killed and stopped, and nothing is lost"
 	@echo "make nightly the tests, with a hundred times as many examples of each property"
 	@echo "make clean   remove what these have made"
 
@@ -39,7 +40,7 @@ endif
 	@touch $@
 
 .venv/test/stamp: $(INPUTS)
-	$(call environment,.venv/test,$(PYTHON),--editable $(SELF) anyio hypothesis 'psycopg[binary]' pytest-xdist coverage)
+	$(call environment,.venv/test,$(PYTHON),--editable $(SELF) aiosqlite anyio hypothesis 'psycopg[binary]' pytest-xdist coverage)
 	@touch $@
 
 .venv/check/stamp: $(INPUTS)
@@ -47,7 +48,7 @@ endif
 	@touch $@
 
 .venv/lowest/stamp: $(INPUTS)
-	$(call environment,.venv/lowest,$(LOWEST),--editable $(SELF) anyio hypothesis 'psycopg[binary]' pytest-xdist)
+	$(call environment,.venv/lowest,$(LOWEST),--editable $(SELF) aiosqlite anyio hypothesis 'psycopg[binary]' pytest-xdist)
 	@touch $@
 
 demo: .venv/demo/stamp
@@ -56,7 +57,7 @@ demo: .venv/demo/stamp
 test: .venv/test/stamp
 	.venv/test/bin/python -m pytest -q -rs -n auto
 
-check: test virtual-day crash-harness format-check lint types layers lowest coverage
+check: test virtual-day crash-harness postgres-harness format-check lint types layers lowest coverage
 
 # A cron of every second, for a day: each run at its second, and none too few. `nightly` has a week of it, and a year of minutes.
 virtual-day: .venv/test/stamp
@@ -67,6 +68,13 @@ KILLS := 200
 
 crash-harness: .venv/test/stamp
 	.venv/test/bin/python benchmarks/crash_harness.py --kills $(KILLS)
+
+# Three programs on one PostgreSQL database, killed or stopped for longer than their lease: the same. Where there is no
+# PostgreSQL it says so.
+FAULTS := 24
+
+postgres-harness: .venv/test/stamp
+	.venv/test/bin/python -m benchmarks.postgres_harness --faults $(FAULTS)
 
 format-check: .venv/check/stamp
 	.venv/check/bin/ruff format --check .
@@ -98,6 +106,7 @@ nightly: .venv/test/stamp
 	.venv/test/bin/python benchmarks/virtual_year.py --days 365
 	.venv/test/bin/python benchmarks/virtual_year.py --days 7 --cron "* * * * * *"
 	.venv/test/bin/python benchmarks/crash_harness.py --kills 5000
+	.venv/test/bin/python -m benchmarks.postgres_harness --faults 1000
 
 clean:
 	rm -rf .venv build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

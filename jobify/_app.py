@@ -83,9 +83,10 @@ class Jobify(Questions):
             )
             raise ApplicationStateError(msg)
 
-    def order(self, order: Order, /) -> Awaitable[Job[Any]]:
-        """Accept an order of a task: for `Task`, not for you."""
-        return self._running(f"schedule {order.spec.name!r}").add(order)
+    def order(self, order: Order, /, *, using: object = None) -> Awaitable[Job[Any]]:
+        """Accept an order of a task, in the transaction of a connection if one is given: for `Task`, not for you."""
+        scheduler = self._running(f"schedule {order.spec.name!r}")
+        return scheduler.add(order) if using is None else scheduler.transactions.add(order, using)
 
     def _running(self, what: str) -> Scheduler:
         self._forget_lost_start()

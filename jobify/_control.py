@@ -26,6 +26,7 @@ class Control(Rescheduling):
         keeper = self.scheduler.keeper
         await self.reach(entry)
         await keeper.others(entry.id)
+        await self.scheduler.transactions.reach(entry)
         if entry.left is not None:
             raise ApplicationStateError(entry.left)
         if entry.elsewhere and not entry.done:

@@ -56,6 +56,7 @@ class Hands:
         entry = entry_of(state)
         await self.reach(entry)
         await self.scheduler.keeper.others(entry.id, entry)
+        await self.scheduler.transactions.reach(entry)
         if entry.left is not None:
             raise ApplicationStateError(entry.left)
         if entry.elsewhere and not entry.done:

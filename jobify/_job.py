@@ -37,9 +37,9 @@ class Job(JobView[T_co]):
 
         Raises:
             ApplicationStateError: the app was stopped, or somebody cancelled the task of the run; the job stays
-                stored for the next start.
+                stored for the next start. Or it was scheduled in a transaction that was rolled back.
         """
-        if self._state.done:
+        if self._state.done and not self._state.left:
             return self._state.last_run
         if self._state.left:
             raise ApplicationStateError(self._state.left)

@@ -60,7 +60,9 @@ class Questions(TaskRegistry):
             ApplicationStateError: the app does not run.
             StorageError: the job is not in memory, and the storage cannot be read.
         """
-        return await self._running("look for a job").find(job_id)
+        scheduler = self._running("look for a job")
+        await scheduler.transactions.look()
+        return await scheduler.find(job_id)
 
     async def jobs(
         self, *, task: Task[..., Any, Any] | str | None = None, status: JobStatus | None = None
@@ -80,6 +82,7 @@ class Questions(TaskRegistry):
         """
         scheduler = self._running("list the jobs")
         name = task.name if isinstance(task, Task) else task
+        await scheduler.transactions.look()
         if scheduler.storage.shared or status in (None, JobStatus.SCHEDULED):
             await scheduler.window.fetch_all()
         found = self._select(name, status)
@@ -99,6 +102,7 @@ class Questions(TaskRegistry):
             ApplicationStateError: the app does not run, or was stopped meanwhile.
         """
         scheduler = self._running("wait for the jobs")
+        await scheduler.transactions.look()
         if timeout is None:
             await scheduler.wait_all()
             return

@@ -45,6 +45,15 @@ def new_entry(order: Order, job_id: str, *, owner: Owner, clock: Clock, random: 
     return entry
 
 
+def when_of(order: Order) -> str:
+    """Return in words when an order wants a job to be due."""
+    if order.at is not None:
+        return f"at {order.at.isoformat()}"
+    if order.trigger is not None:
+        return f"again and again: {order.trigger!r}"
+    return f"in {order.delay or 0.0:g} s"
+
+
 def first_of(trigger: Trigger, clock: Clock, random: Random, tz: tzinfo, *, behind: datetime | None = None) -> Next:
     """Return the first time of a recurrence that begins now; `behind` a time, if it follows the wall clock.
 

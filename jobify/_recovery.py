@@ -53,7 +53,9 @@ async def recover(scheduler: Scheduler, *, is_wanted: Callable[[], bool]) -> Non
 
 
 def _wanted(scheduler: Scheduler, rows: Mapping[int, StoredJob]) -> dict[str, StoredJob]:
-    in_order = sorted(rows.values(), key=lambda row: row.number)
+    storage = scheduler.storage
+    mine = [row for row in rows.values() if not storage.shared or storage.is_mine(row.number)]  # it may be lost by now
+    in_order = sorted(mine, key=lambda row: row.number)
     return {row.id: row for row in in_order if scheduler.shared.makes_room(row)}
 
 
@@ -63,7 +65,7 @@ async def _bring_in(scheduler: Scheduler, rows: Mapping[int, StoredJob], *, stag
     await _let_pass(scheduler, ids)
     restored = await _restore(scheduler, _wanted(scheduler, rows), scheduler.keeper.insist)
     await _let_pass(scheduler, ids)
-    _begin(scheduler, restored, staggered=staggered)
+    _begin(scheduler, [entry for entry in restored if not entry.done], staggered=staggered)
 
 
 async def _let_pass(scheduler: Scheduler, ids: Iterable[str]) -> None:
@@ -120,9 +122,13 @@ def _begin(scheduler: Scheduler, restored: list[Entry], *, staggered: bool) -> N
     """Let restored jobs wait for their time, all of them at once."""
     for entry in restored:
         scheduler.ledger.enter(entry, restored=True)
+    new = [entry for entry in restored if scheduler.transactions.is_new(entry)]
+    known = set(new)
+    left_behind = [entry for entry in restored if entry not in known]
     if staggered:
-        stagger(scheduler, restored)
-    scheduler.adopt(*restored, reason="restored")
+        stagger(scheduler, left_behind)
+    scheduler.adopt(*left_behind, reason="restored")
+    scheduler.adopt(*new)
     for entry in restored:
         if entry.given_up is not None:
             scheduler.ledger.end(entry, JobStatus.CANCELLED, reason=entry.given_up)
@@ -135,7 +141,9 @@ async def _revive(scheduler: Scheduler, row: StoredJob, write: Write) -> Entry |
         logger.info("job %r is dropped: task %r declares no recurrence any more", row.id, row.task)
         await write(scheduler.storage.remove, row.number)
         return None
-    known = scheduler.shared.taken(row.number)
+    known = scheduler.shared.taken(row.number) or scheduler.transactions.taken(row)
+    if known is not None and known.done:  # it was cancelled here while it was claimed
+        return None
     clock, tz = scheduler.window.clock, scheduler.settings.tz
     entry = from_any_row(row, spec, owner=scheduler.owner, clock=clock, tz=tz, known=known)
     if spec is None:

@@ -155,8 +155,8 @@ class TaskRegistry(ABC):
         """See to it that a recurrence can be declared now."""
 
     @abstractmethod
-    def order(self, order: Order, /) -> Awaitable[Job[Any]]:
-        """Accept an order of a task: for `Task`, not for you."""
+    def order(self, order: Order, /, *, using: object = None) -> Awaitable[Job[Any]]:
+        """Accept an order of a task, in the transaction of a connection if one is given: for `Task`, not for you."""
 
 
 def _trigger(

@@ -14,7 +14,7 @@ from jobify._entry import Entry, Order
 from jobify._job import Job, job_of
 from jobify._keeper import Keeper
 from jobify._ledger import Ledger
-from jobify._records import from_any_row, new_entry, row_that_begins, to_row
+from jobify._records import from_any_row, new_entry, row_that_begins, to_row, when_of
 from jobify._run import JobStatus
 from jobify._runner import Runner
 from jobify._runtime import Runtime
@@ -23,6 +23,7 @@ from jobify._shared import Shared
 from jobify._spec import TaskSpec
 from jobify._state import Owner
 from jobify._stream import Stream
+from jobify._transactions import Transactions
 from jobify._window import Window
 from jobify._zones import zone_name
 from jobify.exceptions import ApplicationStateError, DuplicateJobError, InvalidScheduleError, StorageError
@@ -55,6 +56,7 @@ class Scheduler:
         self.runner = Runner(settings, runtime, clock, self.keeper, self.ledger, self.chronicle, Beside(self).spawn)
         self.shared = Shared(storage, clock, self.keeper, self.ledger, self.runner)
         self.window = Window(storage, clock, self.keeper, self.ledger)
+        self.transactions = Transactions(self)
         self.owner = control(self)
         self.random = runtime.random
         self._runtime = runtime
@@ -75,11 +77,12 @@ class Scheduler:
         """
         if order.job_id is not None and (order.replace or not order.spec.durable):
             await self.window.fetch(order.job_id)  # else its storage knows whether the id is taken
+            self.transactions.see_to_id(order)
         if order.replace and order.job_id is not None:
             await self.keeper.others(order.job_id)
         while True:
             if self._stopping:
-                self._admit(order)
+                self.admit(order)
             entry = self.make_entry(order)
             old = self._reserve(entry, replace=order.replace)
             stored = order.spec.durable or (old is not None and bool(old.row))
@@ -91,7 +94,8 @@ class Scheduler:
                     raise
                 # A made id is that of a row which this process has not claimed: draw again.
 
-    def _admit(self, order: Order) -> None:
+    def admit(self, order: Order) -> None:
+        """See to it that the app may still accept an order."""
         # While running jobs have their grace they may still order what the next start will run.
         if self._stopped or (self._stopping and not order.spec.durable):
             msg = f"cannot schedule {order.spec.name!r}: the app is stopping; schedule while it runs"
@@ -110,7 +114,7 @@ class Scheduler:
                 order, job_id, owner=self.owner, clock=self.clock, random=self.random, tz=self.settings.tz
             )
         except OverflowError:
-            when = _when(order)
+            when = when_of(order)
             zone = zone_name(self.settings.tz)
             msg = (
                 f"cannot schedule {order.spec.name!r} {when}: that is not within the years 1 to 9999 of the zone {zone}"
@@ -268,6 +272,7 @@ class Scheduler:
         """Start nothing more, give running jobs their grace, and leave a true storage behind."""
         self._stopping = True
         self.shared.close()
+        self.transactions.close()
         self.window.close()
         self.runner.close()
         try:
@@ -293,6 +298,7 @@ class Scheduler:
         """Let go of everything at once: nothing is told or started any more. Return the attempts in progress."""
         self._stopping = self._stopped = self.window.is_over = True
         self.shared.close()
+        self.transactions.close()
         self.window.close()
         self.ledger.stream = Stream()
         self.keeper.abandon()
@@ -308,11 +314,3 @@ class Scheduler:
             entry.leave(
                 f"the app was stopped; job {entry.id!r} stays stored: await app.get_job(id) after its next start"
             )
-
-
-def _when(order: Order) -> str:
-    if order.at is not None:
-        return f"at {order.at.isoformat()}"
-    if order.trigger is not None:
-        return f"again and again: {order.trigger!r}"
-    return f"in {order.delay or 0.0:g} s"

@@ -27,8 +27,8 @@ R_co = TypeVar("R_co", covariant=True)
 class Orderer(Protocol):
     """Who takes the orders of a task: the app."""
 
-    def order(self, order: Order, /) -> Awaitable[Job[Any]]:
-        """Accept an order."""
+    def order(self, order: Order, /, *, using: object = None) -> Awaitable[Job[Any]]:
+        """Accept an order, in a transaction of the user's if a connection is given."""
         ...
 
 
@@ -102,14 +102,40 @@ class Schedule(Generic[R_co]):
     - `StorageError`: the job could not be stored: there is none.
     """
 
-    __slots__ = ("_args", "_ended", "_kwargs", "_orderer", "_spec")
+    __slots__ = ("_args", "_connection", "_ended", "_kwargs", "_orderer", "_spec")
 
     def __init__(self, spec: TaskSpec, orderer: Orderer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self._spec = spec
         self._orderer = orderer
         self._args = args
         self._kwargs = kwargs
+        self._connection: object = None
         self._ended = False
+
+    def using(self, connection: object) -> "Schedule[R_co]":
+        """Have the job added in the transaction that is in progress on a connection of yours: it is there if that is.
+
+        The sentence goes on: `.using(connection).delay(0)` is for as soon as it is committed. Until then the job that
+        it returns is held, and `wait()` waits for the commit too; after a rollback that raises, and there is no job.
+
+        Args:
+            connection: to the same database, of asyncpg or an `AsyncConnection` of psycopg; with `SQLiteStorage`, to
+                the same file, of sqlite3 or aiosqlite.
+
+        Raises:
+            TypeError: there is no connection.
+            InvalidScheduleError: the task is not durable.
+        """
+        self._ended = True
+        if connection is None:
+            msg = f"cannot schedule {self._spec.name!r} using None: give the connection whose transaction it is"
+            raise TypeError(msg)
+        if not self._spec.durable:
+            msg = f"cannot schedule {self._spec.name!r} in a transaction: it is not durable, and is kept in no database"
+            raise InvalidScheduleError(msg)
+        schedule: Schedule[R_co] = Schedule(self._spec, self._orderer, self._args, self._kwargs)
+        schedule._connection = connection
+        return schedule
 
     # These are no `async def`: that they were called is to be known, also if what they return is never awaited.
 
@@ -200,6 +226,12 @@ class Schedule(Generic[R_co]):
         if job_id is not None and not job_id.isascii() and _SURROGATE.search(job_id):
             msg = f"cannot schedule {self._spec.name!r}: the job_id {job_id!r} has half of a character, as no text has"
             raise InvalidScheduleError(msg)
+        if self._connection is not None and replace:
+            msg = (
+                f"cannot schedule {self._spec.name!r} in a transaction with replace=True: whether a job is replaced is "
+                "not known before the commit; cancel the old one when that is done, or give another job_id"
+            )
+            raise InvalidScheduleError(msg)
         return await self._orderer.order(
             Order(
                 spec=self._spec,
@@ -211,7 +243,8 @@ class Schedule(Generic[R_co]):
                 at=at,
                 trigger=trigger,
                 misfire_policy=misfire_policy,
-            )
+            ),
+            using=self._connection,
         )
 
     if not TYPE_CHECKING:  # who checks types is told so anyway

@@ -429,7 +429,7 @@ async def test_a_job_is_added_in_a_transaction_of_the_user(database: Database) -
         await transaction.rollback()
         assert list(await storage.find()) == []
         async with connection.transaction():
-            number = await storage.add_using(connection, make_job("it"))
+            number = (await storage.add_using(connection, make_job("it"))).number
             assert list(await storage.claim(FOREVER)) == []
             with pytest.raises(DuplicateJobError):
                 await storage.add_using(connection, make_job("it"))
@@ -444,7 +444,7 @@ async def test_a_storage_that_is_not_open_can_add_in_a_transaction(database: Dat
     async with opened(database.storage()):
         pass
     async with database.connected() as connection:
-        number = await storage.add_using(connection, make_job())
+        number = (await storage.add_using(connection, make_job())).number
     async with opened(storage):
         assert [job.number for job in await storage.claim(FOREVER)] == [number]
 
@@ -458,7 +458,9 @@ async def test_the_transaction_may_be_one_of_psycopg(database: Database, rows: s
     async with opened(storage):
         options = {"row_factory": getattr(kinds, rows)}
         async with await psycopg.AsyncConnection.connect(database.server.dsn, **options) as connection:
-            number = await storage.add_using(connection, make_job(exec_at=FOREVER - timedelta(days=1), delay=0.1))
+            number = (
+                await storage.add_using(connection, make_job(exec_at=FOREVER - timedelta(days=1), delay=0.1))
+            ).number
             with pytest.raises(DuplicateJobError):
                 await storage.add_using(connection, make_job())
         (job,) = await storage.claim(FOREVER)

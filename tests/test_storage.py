@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobify import DuplicateJobError, Jobify, Lane, StorageError, SystemRuntime
-from jobify.storage import Host, MemoryStorage, SQLiteStorage, Storage, StoredJob
+from jobify.storage import Added, Host, MemoryStorage, SQLiteStorage, Storage, StoredJob
 from jobify_testing import StorageContract, VirtualClock, VirtualLoop
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -243,10 +243,10 @@ async def test_a_job_is_added_in_a_transaction_of_the_user(tmp_path: Path) -> No
     with pytest.raises(StorageError, match="not open"):
         await storage.add_using(connection, job)
     await storage.open(SystemRuntime())
-    assert await storage.add_using(connection, job) == 1
+    assert await storage.add_using(connection, job) == Added(1, "it")
     connection.rollback()
     assert list(await storage.claim(datetime.max.replace(tzinfo=UTC))) == []
-    number = await storage.add_using(connection, job)
+    number = (await storage.add_using(connection, job)).number
     with pytest.raises(DuplicateJobError):
         await storage.add_using(connection, job)
     assert not storage.is_mine(number)

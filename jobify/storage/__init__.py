@@ -4,8 +4,10 @@ from jobify.storage._memory import MemoryStorage
 from jobify.storage._postgres import PostgresStorage
 from jobify.storage._protocol import Host, Notice, RunQuery, Storage, StoredJob, StoredRun
 from jobify.storage._sqlite import SQLiteStorage
+from jobify.storage._transactional import Added, TransactionalStorage
 
 __all__ = [
+    "Added",
     "Host",
     "MemoryStorage",
     "Notice",
@@ -15,4 +17,5 @@ __all__ = [
     "Storage",
     "StoredJob",
     "StoredRun",
+    "TransactionalStorage",
 ]

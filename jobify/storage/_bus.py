@@ -16,7 +16,7 @@ import jobify.storage._bus_address as addresses
 from jobify._clock import Alarm, Clock
 from jobify._log import logger
 from jobify._steps import Step
-from jobify.storage._bus_peer import Message, Peer, to_line
+from jobify.storage._bus_peer import LOOK_AGAIN, Message, Peer, to_line
 from jobify.storage._ownership import Ownership
 
 _PAUSE = 1.0
@@ -86,13 +86,20 @@ class BusServer:
             self._loop.add_reader(self._place.listener, self._accept)
 
     async def _adopt(self, sock: socket.socket) -> None:
-        peer = Peer(self._on_message, on_made=self._welcome, on_lost=self._peers.discard)
+        peer = Peer(self._on_message, on_made=self._welcome, on_lost=self._lose)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: peer, sock)
         except BaseException as error:
             addresses.close(sock)
             if not isinstance(error, OSError):
                 raise
+
+    def _lose(self, peer: Peer) -> None:
+        """What its process wrote at the end it may not have told any more."""
+        if peer in self._peers:
+            self._peers.discard(peer)
+            if self._place is not None:
+                self._on_message(dict(LOOK_AGAIN))
 
     def _welcome(self, peer: Peer) -> None:
         self._peers.add(peer)

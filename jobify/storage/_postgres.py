@@ -9,6 +9,7 @@ import contextvars
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,6 +20,7 @@ from jobify.exceptions import DuplicateJobError, StorageError
 from jobify.storage._postgres_driver import Connection, driver
 from jobify.storage._postgres_member import Member, Place
 from jobify.storage._protocol import Host, Notice, RunQuery, StoredJob, StoredRun
+from jobify.storage._transactional import Added
 
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,49}")
 
@@ -157,14 +159,11 @@ class PostgresStorage:
             raise DuplicateJobError(job.id)
         return number
 
-    async def add_using(self, connection: Any, job: StoredJob, /) -> int:
+    async def add_using(self, connection: Any, job: StoredJob, /) -> Added:
         """Keep a new job within the transaction that is in progress on a connection of asyncpg or psycopg.
 
         It is there if that is committed, and all processes are told then; whoever looks first claims it. The storage
         need not be open.
-
-        Returns:
-            The number that the job got.
 
         Raises:
             TypeError: the connection is none of asyncpg, and no `AsyncConnection` of psycopg.
@@ -174,6 +173,10 @@ class PostgresStorage:
         self._check(job)
         place = self._place
         return await using.add_using(self, connection, job, schema=place.schema, channel=place.channel)
+
+    async def were_committed(self, added: Sequence[Added], /) -> Sequence[bool | None]:
+        """Return of jobs that were added whether they are there, or were; None as long as a transaction goes on."""
+        return await self._opened().life.call(partial(using.what_became_of, added=added))
 
     def _check(self, job: StoredJob) -> None:
         if "\0" in job.id + job.task:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import jobify.storage._sqlite_history as history
 import jobify.storage._sqlite_rows as rows
@@ -24,7 +24,8 @@ from jobify.storage._group_commit import GroupCommit
 from jobify.storage._protocol import Host, Notice, RunQuery, StoredJob, StoredRun
 from jobify.storage._sqlite_file import OpenFile
 from jobify.storage._sqlite_seat import Seat, SharedSeat
-from jobify.storage._sqlite_using import add_using
+from jobify.storage._sqlite_using import add_using, what_became_of
+from jobify.storage._transactional import Added
 
 T = TypeVar("T")
 
@@ -189,15 +190,29 @@ class SQLiteStorage:
             self._tell("look")
         return number
 
-    async def add_using(self, connection: sqlite3.Connection, job: StoredJob, /) -> int:
-        """Keep a new job in the transaction of a connection to the same file; return its number. The next claim has it.
+    async def add_using(self, connection: Any, job: StoredJob, /) -> Added:
+        """Keep a new job in the transaction of a connection to the same file, of sqlite3 or aiosqlite.
 
         Raises:
+            TypeError: the connection is of neither.
             DuplicateJobError: the id is taken; the transaction can go on.
             StorageError: the storage is not open, the connection is to another file, or SQLite reports an error.
         """
         self._opened()
-        return add_using(connection, job, file=self._file.path)
+        return await add_using(self, connection, job, file=self._file.path)
+
+    async def were_committed(self, added: Sequence[Added], /) -> Sequence[bool | None]:
+        """Return of jobs that were added whether they are there, or were; None as long as somebody writes."""
+        self._opened()
+        assert self._lane is not None  # noqa: S101  # it is open
+        try:
+            are_there = await self._lane.run(partial(what_became_of, self._file, added))
+        except sqlite3.Error as error:
+            msg = f"cannot use {str(self.path)!r}: {error}"
+            raise StorageError(msg) from error
+        if any(are_there) and not self._is_active():
+            self._tell("look")
+        return are_there
 
     def _is_active(self) -> bool:
         return self._seat is not None and self._seat.is_active

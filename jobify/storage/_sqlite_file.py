@@ -33,16 +33,22 @@ class OpenFile:
     def transact(self, writes: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
         """Carry out writes in one transaction, and return their answers; all of them, or none.
 
-        SQLite does not look whether the file is still there: it would go on with one that nobody finds again.
-
         Raises:
             sqlite3.Error: it cannot be written, or was moved, replaced or removed.
+        """
+        return rows.transact(self.checked(), writes)
+
+    def checked(self) -> sqlite3.Connection:
+        """Return the connection, if the file is still there: SQLite would go on with one that nobody finds again.
+
+        Raises:
+            sqlite3.Error: it was moved, replaced or removed.
         """
         assert self.connection is not None  # noqa: S101  # a lane closes it with its last call
         if [_node(path) for path in self._paths] != self._nodes:
             msg = "the file or its -wal was moved, replaced or removed under the app; put both back, or stop the app"
             raise sqlite3.OperationalError(msg)
-        return rows.transact(self.connection, writes)
+        return self.connection
 
     def close(self) -> None:
         """Close it; on its lane, so behind a connect whose caller did not wait for it."""

@@ -21,7 +21,7 @@ _MOVING = (
 )  # fmt: skip
 _COLUMNS = (*_FIXED, *_MOVING)
 _LIST = ", ".join(_COLUMNS)
-_INSERT = f"INSERT OR IGNORE INTO jobify_jobs ({_LIST}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  # constants
+INSERT = f"INSERT OR IGNORE INTO jobify_jobs ({_LIST}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  # constants
 _ALL = f"SELECT number, {_LIST} FROM jobify_jobs"  # noqa: S608  # constants
 _FIND = f"{_ALL} WHERE id = ?"
 _NEAREST = f"{_ALL} WHERE exec_at < ? ORDER BY exec_at, number"
@@ -57,6 +57,11 @@ class _Columns:
 _WHOLE, _CHANGING, _AMENDED = _Columns(*_COLUMNS), _Columns(*_MOVING), _Columns(*AMENDED)
 
 
+def values_of(job: StoredJob) -> list[Any]:
+    """Return the columns of a new row."""
+    return _WHOLE.values_of(job)
+
+
 def prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
     """Make or check the tables of a database that was just opened."""
     connection.execute(f"PRAGMA synchronous = {synchronous}")  # first: with "off" nothing below waits for the disk
@@ -87,7 +92,7 @@ def insert(connection: sqlite3.Connection, *, job: StoredJob, replace: bool, run
     """Add a row, and return its number; None if the id is taken."""
     if replace:
         connection.execute("DELETE FROM jobify_jobs WHERE id = ?", (job.id,))
-    cursor = connection.execute(_INSERT, _WHOLE.values_of(job))
+    cursor = connection.execute(INSERT, values_of(job))
     if not cursor.rowcount:
         return None
     remember(connection, runs)
