@@ -57,7 +57,9 @@ class Control(Rescheduling):
         runs = scheduler.chronicle.called_off(entry, "cancelled")
         remove = scheduler.storage.remove
         removed = await scheduler.keeper.ask(remove, entry.row, runs=runs, idle_only=not entry.recurring)
-        if removed:
+        if removed and not entry.elsewhere:  # it was claimed here meanwhile
+            scheduler.shared.give_up(entry)
+        elif removed and not entry.done:
             entry.settle(JobStatus.CANCELLED)
             entry.finish()
         return removed

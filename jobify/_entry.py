@@ -17,6 +17,9 @@ from jobify._triggers import Trigger, trigger_to_text
 from jobify.exceptions import InvalidArgumentsError
 from jobify.storage import StoredRun
 
+LOST = "lost"
+"""Why a job is given up whose claim was lost."""
+
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _SOMETIME = Nominal(EPOCH, 0)
 
@@ -140,7 +143,7 @@ class Entry(JobState):
         interruptions: how often a crash cut a run short.
         started_at: when the first attempt of the run in progress started.
         run_task: what carries an attempt, from its slot to its end.
-        given_up: why the job has no future beyond the run in progress: "cancelled", "replaced".
+        given_up: why the job has no future beyond the run in progress: "cancelled", "replaced", or `LOST`.
         begun: whether the row of a job that has not started says already that an attempt is in progress.
         cut: whether the attempt was cancelled by a stop of the app.
         elsewhere: whether another process holds the job, and this one only follows what becomes of it.

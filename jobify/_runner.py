@@ -13,7 +13,7 @@ from jobify._agenda import Agenda, Lines
 from jobify._chronicle import Chronicle
 from jobify._clock import Clock, to_nanoseconds
 from jobify._ending import Ending
-from jobify._entry import Entry, Watch
+from jobify._entry import LOST, Entry, Watch
 from jobify._executor import Executor, RunTask, run_around
 from jobify._job import job_of
 from jobify._keeper import Keeper
@@ -48,6 +48,7 @@ class Runner:
         chronicle: Chronicle,
         spawn: Callable[[Entry], None],
     ) -> None:
+        self.part_with: Callable[[Entry], None] | None = None  # for a job that was lost while its start was written
         self._spawn = spawn
         self._settings = settings
         self._runtime = runtime
@@ -160,8 +161,7 @@ class Runner:
     def _was_cut_short(self, entry: Entry, task: RunTask, error: BaseException) -> bool:
         """Whether an attempt ended in an error because somebody outside wanted that.
 
-        A body that raises an error of its own has failed, also if a cancellation led to it: libraries make their
-        timeouts so, and not all of them take their request back.
+        An error of its own is a failure, also behind a cancellation: libraries make timeouts so, and not all undo it.
         """
         return entry.cut or (is_a(error, asyncio.CancelledError) and task.was_interrupted())
 
@@ -189,12 +189,10 @@ class Runner:
             await self._keeper.insist(self._write_start, entry, task, started_at)
         if task.behind is not None and self._keeper.error is None:
             await task.wait_for_turn()
-        if entry.given_up or self._closed:
+        if task.gone or entry.given_up or self._closed:
             entry.run_task = None
-            return False
-        if task.gone:  # another process has cancelled it
-            entry.run_task = None
-            self._ledger.end(entry, JobStatus.CANCELLED, reason="cancelled")
+            if task.gone and entry.given_up != LOST and not entry.done:  # another process has cancelled it
+                self._ledger.end(entry, JobStatus.CANCELLED, reason=entry.given_up or "cancelled")
             return False
         entry.attempt += 1
         entry.started_at = started_at
@@ -247,6 +245,8 @@ class Runner:
             self._start()
         if entry.run_task is task and not self._ending.over:
             self._interrupt(entry)
+        elif entry.given_up == LOST and entry.status is JobStatus.SCHEDULED and self.part_with is not None:
+            self.part_with(entry)
         if self._drained is not None and not self._runs:
             self._end_drain()
 

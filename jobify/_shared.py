@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from jobify._chronicle import record_of
 from jobify._clock import Alarm, Clock
-from jobify._entry import Entry
+from jobify._entry import LOST, Entry
 from jobify._history import RunStatus
 from jobify._keeper import Keeper
 from jobify._ledger import Ledger
@@ -22,6 +22,7 @@ from jobify.exceptions import ElsewhereError, JobifyError
 from jobify.storage import Notice, RunQuery, Storage, StoredJob, StoredRun
 
 _FOREVER = datetime.max.replace(tzinfo=UTC)
+_RUNS = (RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.TIMEOUT)
 _ENDS = [str(status) for status in RunStatus if status is not RunStatus.SKIPPED]
 
 
@@ -51,6 +52,7 @@ class Shared:
         self._alarm: Alarm | None = None
         self._closed = False
         self._loop = asyncio.get_running_loop()
+        runner.part_with = self._part_with
         if storage.shared:
             storage.watch(self._notice)
 
@@ -75,7 +77,7 @@ class Shared:
         if self._alarm is not None:
             self._alarm.cancel()
         for entry in list(self._followed.values()):
-            entry.leave(f"the app was stopped; job {entry.id!r} is with another process: await app.get_job(id)")
+            entry.leave(_elsewhere(entry))
 
     def _set_alarm(self) -> None:
         horizon = self._storage.horizon
@@ -129,9 +131,10 @@ class Shared:
         if not entry.row:
             logger.error("job %r waits for the next start: one that is not durable has its id", row.id)
             return False
-        if entry.row != row.number:
-            self._lose(entry.row)
-        return entry.row != row.number
+        if entry.row == row.number:
+            return entry.given_up == LOST  # it is claimed anew
+        self.give_up(entry)
+        return True
 
     # What others do
 
@@ -152,12 +155,23 @@ class Shared:
         entry = self._held(number)
         if entry is None or entry.given_up:
             return
+        self._ledger.unfinished.pop(number, None)  # or a stop would put it back, as it was before others had it
         if self._runner.step_aside(entry):
-            self._runner.watches.end(entry)
-            del self._ledger.entries[entry.id]
-            self._keeper.in_background(self.follow(entry))
+            self._part_with(entry)
         else:  # its run goes on, and is noted in the history; what follows is no matter of this process
-            self._runner.stand_down(entry, "lost")
+            self._runner.stand_down(entry, LOST)
+
+    def _part_with(self, entry: Entry) -> None:
+        """Let another process have a job that waits."""
+        entry.given_up, entry.begun = None, False
+        self._runner.watches.end(entry)
+        self._ledger.unfinished.pop(entry.row, None)
+        if self._ledger.entries.get(entry.id) is entry:
+            del self._ledger.entries[entry.id]
+        if not self._closed:
+            self._keeper.in_background(self.follow(entry))
+        elif entry.left is None:
+            entry.leave(_elsewhere(entry))
 
     def _held(self, number: int) -> Entry | None:
         return next((entry for entry in self._ledger.entries.values() if entry.row == number), None)
@@ -165,7 +179,12 @@ class Shared:
     def _lose(self, number: int) -> None:
         """Another process has cancelled or replaced a job that this one holds."""
         entry = self._held(number)
-        if entry is None or entry.given_up:
+        if entry is not None:
+            self.give_up(entry)
+
+    def give_up(self, entry: Entry) -> None:
+        """Let a job have no future that was cancelled or replaced in the storage, and is held here."""
+        if entry.given_up:
             return
         self._runner.stand_down(entry, "cancelled")
         if entry.status is JobStatus.SCHEDULED and entry.run_task is None:
@@ -204,10 +223,10 @@ class Shared:
         ended = await self._keeper.ask(self._storage.runs, query)
         if not entry.elsewhere or entry.done:
             return
-        news = bool(ended) and ended[0].number != entry.seen
+        news = bool(ended) and ended[0].number != entry.seen and ended[0].status in _RUNS
         if ended:
             entry.seen = ended[0].number
-        if news and ended[0].status in (RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.TIMEOUT):
+        if news:
             entry.last_run = _run_of(entry, ended[0], serialized=self._storage.serialized)
         if not rows:
             self._end(entry, ended[0] if ended else None)
@@ -224,6 +243,10 @@ class Shared:
         cancelled = run.status in (RunStatus.CANCELLED, RunStatus.INTERRUPTED)
         entry.settle(JobStatus.CANCELLED if cancelled else JobStatus(run.status))
         entry.finish()
+
+
+def _elsewhere(entry: Entry) -> str:
+    return f"the app was stopped; job {entry.id!r} is with another process: await app.get_job(id)"
 
 
 def _renew(entry: Entry, row: StoredJob) -> None:

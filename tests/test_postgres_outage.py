@@ -224,6 +224,22 @@ async def test_a_transaction_of_others_holds_up_no_run(database: Database) -> No
         await storage.add(make_job(), replace=False)
 
 
+async def test_a_run_that_was_lost_is_not_claimed_before_its_end(database: Database) -> None:
+    """Between the refusal of its backoff and the record of its end, the job is not taken for one of this process."""
+    storage = database.storage()
+    async with opened(storage), database.connected() as admin:
+        number = await storage.add(make_job(), replace=False)
+        await storage.start(number, **START)
+        await admin.execute("DELETE FROM jobify_owners")
+        await storage.finish(number, make_job(number=number, attempt=1))
+        assert list(await storage.claim(FOREVER)) == []
+        await storage.finish(number, None, runs=[make_run(number)])
+        (run,) = await storage.runs(RunQuery())
+        assert run.reason == "lease lost"
+        (job,) = await storage.claim(FOREVER)
+        assert (job.number, job.running) == (number, True)
+
+
 FAIL_ONCE = """
 CREATE SEQUENCE tries;
 CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -124,8 +124,9 @@ class Verbs:
 
         def settle(answer: Answer, *, is_awaited: bool) -> None:
             del is_awaited  # it has ended all the same
-            self._lease.end_run(number, is_mine=following is not None and answer.row["done"])
             self._see_to(answer.row)
+            if is_over or number not in self._lease.lost:  # else its run is not over, and is to end here
+                self._lease.end_run(number, is_mine=following is not None and answer.row["done"])
 
         moving = () if following is None else rows.moving(following)
         return Write(
