@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from jobify import Jobify, JobStatus, Retention, Retry, RunRecord, Transition
-from jobify.storage import SQLiteStorage
+from jobify.storage import SQLiteStorage, Storage
 
 KEPT = Retention(success=timedelta(days=7), failure=timedelta(days=7), most=100_000_000)
 LONGEST_LIFE = 0.25
@@ -58,15 +58,14 @@ class Program:
     """What is killed.
 
     Args:
-        folder: where its files are.
+        storage: where its jobs are.
         number: of its life.
         ledger: of all lives.
     """
 
-    def __init__(self, folder: Path, number: int, ledger: Ledger) -> None:
+    def __init__(self, storage: Storage, number: int, ledger: Ledger) -> None:
         self.ledger = ledger
         self.number = number
-        storage = SQLiteStorage(folder / "jobs.db", synchronous="normal")  # no power is lost here
         self.app = Jobify(storage=storage, retention=KEPT, max_interruptions=None, catch_up_rate=None)
         self.attempts: dict[str, int] = {}
         self.app.subscribe(self._hear)
@@ -94,16 +93,21 @@ class Program:
             self.attempts[event.job_id] = event.attempt
             self.ledger.note("start", event.job_id, event.due.isoformat(), event.attempt)
 
-    async def live(self, chance: random.Random) -> None:
+    async def live(self, chance: random.Random, *, pause: float = 0.01) -> None:
         """Start, and schedule without an end."""
         self.ledger.note("life", self.number)
-        await self.app.start()
+        await self.start()
         for number in itertools.count():
             names = [f"{self.number}.{number}.{nth}" for nth in range(chance.randint(1, 4))]
-            await asyncio.gather(*(self._order(name, chance) for name in names))
-            await asyncio.sleep(chance.uniform(0, 0.01))
+            await asyncio.gather(*(self.order(name, chance) for name in names))
+            await asyncio.sleep(chance.uniform(0, pause))
 
-    async def _order(self, name: str, chance: random.Random) -> None:
+    async def start(self) -> None:
+        """Start."""
+        await self.app.start()
+
+    async def order(self, name: str, chance: random.Random) -> None:
+        """Schedule a job, and perhaps cancel it."""
         delay, seconds = chance.choice((0, 0, chance.uniform(0, 0.1))), chance.choice((0, chance.uniform(0, 0.05)))
         order = self.once.schedule(name, seconds, fails=chance.random() < 0.15)
         job = await order.delay(delay, job_id=name)
@@ -123,6 +127,11 @@ class Program:
             return await self.app.history(limit=2**31)
 
 
+def storage_in(folder: Path) -> SQLiteStorage:
+    """Return the storage; no power is lost here."""
+    return SQLiteStorage(folder / "jobs.db", synchronous="normal")
+
+
 def fork(folder: Path, number: int, seed: int, *, tells: bool) -> tuple[int, int | None]:
     """Begin a life; return its process, and what it tells if it `tells`."""
     reader, writer = os.pipe() if tells else (None, None)
@@ -133,7 +142,7 @@ def fork(folder: Path, number: int, seed: int, *, tells: bool) -> tuple[int, int
         return process, reader
     try:
         log_to(folder)
-        asyncio.run(Program(folder, number, Ledger(folder, writer)).live(random.Random(f"{seed} {number}")))
+        asyncio.run(Program(storage_in(folder), number, Ledger(folder, writer)).live(random.Random(f"{seed} {number}")))
     except BaseException:
         logging.getLogger("harness").exception("life %d has ended by itself", number)
     finally:
@@ -227,7 +236,7 @@ def run(folder: Path, kills: int, seed: int, trigger: str) -> tuple[dict[str, An
         if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
             problems.append(f"life {number} has ended by itself, with status {status}")
     log_to(folder)
-    records = asyncio.run(Program(folder, kills, Ledger(folder, None)).finish(problems))
+    records = asyncio.run(Program(storage_in(folder), kills, Ledger(folder, None)).finish(problems))
     seen = judge(folder, records, problems)
     with sqlite3.connect(folder / "jobs.db") as connection:
         ((integrity,),) = connection.execute("PRAGMA integrity_check").fetchall()

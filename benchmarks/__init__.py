@@ -1,0 +1,1 @@
+"""Programs that measure, and that are killed; each is a script."""
