@@ -13,7 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,20 @@ _SETTINGS = {
 class Server:
     """A running server: its databases are those of one session of tests."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, control: Callable[..., None]) -> None:
         self.folder = folder
+        self._control = control
         self._schemas = count(1)
+
+    def start(self) -> None:
+        """Bring it up."""
+        settings = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+        options = f"{settings} -k {self.folder}"
+        self._control("-l", self.folder / "log", "-w", "-o", options, "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Shut it down: "fast" cuts all connections, "immediate" is a crash."""
+        self._control("-m", mode, "-w", "stop")
 
     @property
     def dsn(self) -> str:
@@ -134,12 +146,12 @@ def running_server() -> Generator[Server]:
 
         data = folder / "data"
         run("initdb", "-D", data, "-U", "jobify", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        settings = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
-        run("pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", f"{settings} -k {folder}", "start")
+        server = Server(folder, partial(run, "pg_ctl", "-D", data))
+        server.start()
         try:
-            yield Server(folder)
+            yield server
         finally:
-            run("pg_ctl", "-D", data, "-m", "immediate", "stop")
+            server.stop("immediate")
 
 
 @pytest.fixture(scope="session")
