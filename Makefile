@@ -8,6 +8,8 @@ UV := $(shell command -v uv 2>/dev/null)
 INPUTS := pyproject.toml constraints.txt
 # In a variable: a comma would end an argument of `call`.
 SELF := '.[postgres,testing]'
+# What the tests need, those included that are skipped where it is not installed.
+TESTED := aiosqlite anyio attrs hypothesis 'psycopg[binary]' pydantic pytest-xdist
 SOURCES := $(shell find jobify jobify_testing -name '*.py') README.md
 # The tests start a hundred interpreters, which are not all to compile the packages anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -40,7 +42,7 @@ endif
 	@touch $@
 
 .venv/test/stamp: $(INPUTS)
-	$(call environment,.venv/test,$(PYTHON),--editable $(SELF) aiosqlite anyio hypothesis 'psycopg[binary]' pytest-xdist coverage)
+	$(call environment,.venv/test,$(PYTHON),--editable $(SELF) $(TESTED) coverage)
 	@touch $@
 
 .venv/check/stamp: $(INPUTS)
@@ -48,7 +50,7 @@ endif
 	@touch $@
 
 .venv/lowest/stamp: $(INPUTS)
-	$(call environment,.venv/lowest,$(LOWEST),--editable $(SELF) aiosqlite anyio hypothesis 'psycopg[binary]' pytest-xdist)
+	$(call environment,.venv/lowest,$(LOWEST),--editable $(SELF) $(TESTED))
 	@touch $@
 
 demo: .venv/demo/stamp
