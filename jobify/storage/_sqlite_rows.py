@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import closing
 from datetime import datetime
+from heapq import merge
 from itertools import islice
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from jobify.storage._protocol import AMENDED, StoredJob, StoredRun
@@ -24,13 +25,14 @@ _LIST = ", ".join(_COLUMNS)
 INSERT = f"INSERT OR IGNORE INTO jobify_jobs ({_LIST}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  # constants
 _ALL = f"SELECT number, {_LIST} FROM jobify_jobs"  # noqa: S608  # constants
 _FIND = f"{_ALL} WHERE id = ?"
-_NEAREST = f"{_ALL} WHERE exec_at < ? ORDER BY exec_at, number"
+_NEAREST = f"{_ALL} WHERE NOT running AND exec_at < ? ORDER BY exec_at, number"
+_RUNNING = f"{_ALL} WHERE running AND exec_at < ? ORDER BY exec_at, number"
 # Each of the three has its index.
 _DUE = f"""
 {_ALL} WHERE number IN (
-    SELECT number FROM jobify_jobs WHERE exec_at < ?1
-    UNION SELECT number FROM jobify_jobs WHERE running
-    UNION SELECT number FROM jobify_jobs WHERE delay IS NOT NULL AND {ORDERED_AT} > ?1
+    SELECT number FROM jobify_jobs WHERE running
+    UNION SELECT number FROM jobify_jobs WHERE NOT running AND exec_at < ?1
+    UNION SELECT number FROM jobify_jobs WHERE NOT running AND delay IS NOT NULL AND {ORDERED_AT} > ?1
 )
 """  # noqa: S608  # constants
 _UPDATE = f"UPDATE jobify_jobs SET {', '.join(f'{name} = ?' for name in _MOVING)} WHERE number = ?"  # noqa: S608  # constants
@@ -110,9 +112,14 @@ def select(
     """Return the rows of the jobs that are due before a time, or of the nearest of them, besides some numbers."""
     if job_id is not None:
         return [job for job in find(connection, job_id=job_id) if job.exec_at < before]
-    cursor = connection.execute(_DUE if limit is None else _NEAREST, (to_micros(before),))
-    with closing(cursor):
-        free = (row for row in cursor if row[0] not in besides)
+    instant = (to_micros(before),)
+    if limit is None:
+        return [_to_job(row) for row in connection.execute(_DUE, instant) if row[0] not in besides]
+    with (
+        closing(connection.execute(_RUNNING, instant)) as running,
+        closing(connection.execute(_NEAREST, instant)) as idle,
+    ):
+        free = (row for row in merge(running, idle, key=_due_and_number) if row[0] not in besides)
         return [_to_job(row) for row in islice(free, limit)]
 
 
@@ -159,6 +166,9 @@ def delete(connection: sqlite3.Connection, *, number: int, runs: Sequence[Stored
     if removed or not idle_only:
         remember(connection, runs)
     return removed
+
+
+_due_and_number = itemgetter(1 + _COLUMNS.index("exec_at"), 0)
 
 
 def _to_job(row: tuple[Any, ...]) -> StoredJob:

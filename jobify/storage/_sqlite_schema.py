@@ -53,10 +53,11 @@ CREATE TABLE jobify_runs (
     expires_at    INTEGER NOT NULL
 )
 """
+# A job that is pushed and begins at once is in one of them only: each costs a page in its two transactions.
 _INDEXES_OF_JOBS = (
-    "CREATE INDEX jobify_jobs_due ON jobify_jobs (exec_at)",
     "CREATE INDEX jobify_jobs_running ON jobify_jobs (number) WHERE running",
-    f"CREATE INDEX jobify_jobs_ordered ON jobify_jobs ({ORDERED_AT}) WHERE delay IS NOT NULL",
+    "CREATE INDEX jobify_jobs_due ON jobify_jobs (exec_at) WHERE NOT running",
+    f"CREATE INDEX jobify_jobs_ordered ON jobify_jobs ({ORDERED_AT}) WHERE NOT running AND delay IS NOT NULL",
 )
 _NEW = (
     _JOBS,
