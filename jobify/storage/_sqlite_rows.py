@@ -14,6 +14,9 @@ from jobify.storage._protocol import AMENDED, StoredJob, StoredRun
 from jobify.storage._sqlite_history import from_micros, remember, to_micros
 from jobify.storage._sqlite_schema import ORDERED_AT, migrate
 
+_PAGES_OF_WAL = 4000
+"""How long the -wal file gets before it is copied back, 16 MB: each copy waits for the disk, twice."""
+
 _INSTANTS = frozenset({"exec_at", "scheduled_for", "covered", "until", "started_at"})
 _FIXED = ("id", "task", "arguments", "trigger", "declaration", "misfire_policy", "parent")
 _MOVING = (
@@ -68,6 +71,7 @@ def prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
     """Make or check the tables of a database that was just opened."""
     connection.execute(f"PRAGMA synchronous = {synchronous}")  # first: with "off" nothing below waits for the disk
     connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_OF_WAL}")
     connection.execute("BEGIN IMMEDIATE")
     try:
         migrate(connection)
