@@ -149,19 +149,17 @@ class Agenda:
         for entry in entries:
             axis = self._wall if entry.wall else self._monotonic
             reading = axis.read()
-            if len(entries) == 1 and not entry.wall and self._is_first(entry, reading):
+            if len(entries) == 1 and not entry.wall and axis.has_come(entry.due, reading) and self.is_quiet(reading):
                 self._wake([(entry.due, entry)])
                 return
             is_due |= axis.add(entry, reading)
         if is_due:
             self._ring()
 
-    def _is_first(self, entry: Waiting, monotonic: float) -> bool:
-        """Whether a job is due now, and nobody who waits is: as most are that are pushed."""
-        return (
-            self._monotonic.has_come(entry.due, monotonic)
-            and self._monotonic.is_quiet(monotonic)
-            and (not self._wall.waiting or self._wall.is_quiet(self._wall.read()))
+    def is_quiet(self, monotonic: float) -> bool:
+        """Whether nobody who waits is due when the monotonic clock shows that: so it is when most jobs are pushed."""
+        return self._monotonic.is_quiet(monotonic) and (
+            not self._wall.waiting or self._wall.is_quiet(self._wall.read())
         )
 
     def discard(self, entry: Waiting) -> None:
@@ -200,25 +198,28 @@ class Lines:
 
     def __init__(self, slots: Mapping[RunMode, int | None]) -> None:
         self._lines = {mode: _Line(math.inf if number is None else number) for mode, number in slots.items()}
+        self._promised = _Line(math.inf)  # who has a slot already
+        self._all = (*self._lines.values(), self._promised)
         self._waiting: set[Entry] = set()
 
     def join(self, due: int, entry: Entry) -> None:
         """Stand in line, behind what was due before, or was scheduled before for the same time."""
         if entry.spec is not None:
             self._waiting.add(entry)
-            heapq.heappush(self._lines[entry.spec.run_mode].heap, (due, entry.place, entry))
+            line = self._promised if entry.begun else self._lines[entry.spec.run_mode]
+            heapq.heappush(line.heap, (due, entry.place, entry))
+
+    def is_limited(self, mode: RunMode) -> bool:
+        """Whether a run mode has a limited number of slots."""
+        return self._lines[mode].free < math.inf
 
     def promise(self, mode: RunMode) -> bool:
-        """Promise a slot to a job that is being accepted, if one will be free when it comes; return whether it is."""
+        """Keep a slot for a job that is being accepted, if one is free; return whether it is. `leave` gives it back."""
         line = self._lines[mode]
-        if self._waiting or line.free <= line.promised:
+        if self._waiting or line.free <= 0:
             return False
-        line.promised += 1
+        line.free -= 1
         return True
-
-    def redeem(self, mode: RunMode) -> None:
-        """Promise one slot less: the job has come to stand in line, or will not."""
-        self._lines[mode].promised -= 1
 
     def discard(self, entry: Entry) -> None:
         """Stand in line no longer; harmless if it does not."""
@@ -232,7 +233,7 @@ class Lines:
         if not self._waiting:
             return None
         first: _Line | None = None
-        for line in self._lines.values():
+        for line in self._all:
             while line.heap and line.heap[0][2] not in self._waiting:
                 heapq.heappop(line.heap)
             if line.heap and line.free > 0 and (first is None or line.heap[0] < first.heap[0]):
@@ -256,9 +257,8 @@ class Lines:
 
 
 class _Line:
-    """The free slots of one run mode, how many are promised, and who stands in line for one, ghosts included."""
+    """The free slots of one run mode, and who stands in line for one, ghosts included."""
 
     def __init__(self, free: float) -> None:
         self.free = free
-        self.promised = 0
         self.heap: list[tuple[int, int, Entry]] = []

@@ -78,17 +78,19 @@ class Runner:
         self._agenda.add(*[entry for entry in entries if entry.kept_back is None and entry.given_up is None])
 
     def promise_slot(self, entry: Entry) -> bool:
-        """Promise a slot to a job that is being accepted; return whether it starts when it is, as far as is known."""
+        """Keep a slot for a job that is being accepted, if it starts when it is; return whether it does."""
         spec = entry.spec
-        if spec is None or entry.trigger is not None or entry.delay != 0 or self._closed:
-            return False
-        # Of one that a crash must not start again it has to be known whether it had started.
-        return spec.on_crash is not OnCrash.SKIP and self._lines.promise(spec.run_mode)
+        starts_now = entry.trigger is None and entry.delay == 0 and not self._closed
+        if spec is None or not starts_now or spec.on_crash is OnCrash.SKIP:
+            return False  # of what a crash must not start again it has to be known whether it had started
+        if self._lines.is_limited(spec.run_mode) and not self._agenda.is_quiet(self._clock.monotonic()):
+            return False  # who is due now was scheduled before
+        return self._lines.promise(spec.run_mode)
 
-    def redeem_slot(self, entry: Entry) -> None:
-        """Promise nothing any more: the job waits for its time, or was not accepted."""
-        if entry.spec is not None:
-            self._lines.redeem(entry.spec.run_mode)
+    def break_promise(self, entry: Entry) -> None:
+        """Let others have the slot of a job that was not accepted."""
+        if self._lines.leave(entry):
+            self._start()
 
     def stand_down(self, entry: Entry, reason: str) -> None:
         """Keep a job from starting, and from any future beyond the run in progress."""

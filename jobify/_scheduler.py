@@ -151,9 +151,10 @@ class Scheduler:
 
     async def _accept(self, entry: Entry, old: Entry | None, *, replace: bool) -> Entry:
         # What starts when it is accepted is stored as what has: one write instead of two.
-        begins = entry.arguments is not None and self._stores_later and self.runner.promise_slot(entry)
+        begins = False
         try:
             if entry.arguments is not None:
+                begins = self._stores_later and self.runner.promise_slot(entry)
                 row = to_row(entry) if not begins else row_that_begins(entry, self.clock.now())
                 runs = self.chronicle.called_off(old, "replaced") if old is not None else []
                 entry.row = entry.kept = await self.keeper.ask(self.storage.add, row, replace=replace, runs=runs)
@@ -163,9 +164,9 @@ class Scheduler:
             elif old is not None and old.row:
                 await self.keeper.ask(self.storage.remove, old.row, runs=self.chronicle.called_off(old, "replaced"))
         except BaseException:
-            if begins:
-                self.runner.redeem_slot(entry)
             self._restore(entry, old)
+            if begins:
+                self.runner.break_promise(entry)
             raise
         if old is not None:
             self._supersede(old)
@@ -174,8 +175,6 @@ class Scheduler:
             await self.shared.follow(entry)
         else:
             self.adopt(entry)
-        if begins:
-            self.runner.redeem_slot(entry)
         return entry
 
     def _restore(self, entry: Entry, old: Entry | None) -> None:

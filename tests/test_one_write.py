@@ -171,3 +171,33 @@ async def test_a_stop_before_the_body_counts_as_nothing(virtual_clock: VirtualCl
         await app.wait_all()
         runs = [(str(run.status), run.attempts) for run in await app.history(job_id=job.id)]
         assert runs == [("success", 1)]
+
+
+async def test_a_promise_of_a_slot_is_kept(virtual_clock: VirtualClock, job_transitions: TransitionLog) -> None:
+    """Who comes while a job is being accepted as one that begins stands in line behind it, and nothing is untrue."""
+    storage = Told()
+    app = Jobify(storage=storage, max_concurrency=1)
+
+    @app.task
+    async def work() -> None:
+        await asyncio.sleep(10)
+
+    @app.task(durable=False)
+    async def fleeting() -> None: ...
+
+    async with app:
+        between = [await fleeting.schedule().delay(1), await work.schedule().delay(1)]
+        storage.seconds = 2
+        pushed = await work.push()
+        storage.seconds = 0
+        await virtual_clock.advance(9)
+        assert str(pushed.status) == "running"
+        await crash(app)
+    async with app:
+        await app.wait_all()
+        ends = [(run.job_id, str(run.status), run.attempts) for run in await app.history()]
+    assert sorted(ends) == sorted(
+        [(pushed.id, "interrupted", 1), (pushed.id, "success", 1), (between[1].id, "success", 1)]
+    )
+    starts = [time for time, status in job_transitions.timeline(pushed) if status == "running"]
+    assert starts == [2, 11]
