@@ -38,9 +38,10 @@ def note_begun_beside(rows: Iterable[StoredJob]) -> None:
     by_id = {row.id: row for row in rows}
     for child in by_id.values():
         parent = by_id.get(child.parent) if child.parent is not None else None
-        if parent is None or not parent.running or child.id != id_beside(parent.id, child.scheduled_for):
+        if parent is None or child.id != id_beside(parent.id, child.scheduled_for):
             continue
-        if child.scheduled_for > (parent.covered or parent.scheduled_for):
+        is_in_run = parent.running or parent.attempt > 0
+        if is_in_run and child.scheduled_for > (parent.covered or parent.scheduled_for):
             parent.covered = child.scheduled_for
 
 

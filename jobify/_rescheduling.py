@@ -95,13 +95,15 @@ class Rescheduling(Hands):
             entry.go_to(step)
         else:  # the times that pass until the end of the run are those of the new recurrence
             now = due_in(0.0, scheduler.clock) if isinstance(trigger, Every) else due_at(scheduler.clock.now())
-            await self.amend(entry, replace(row, covered=now.exec_at), runs)
-            entry.follow(trigger)
             scheduler.runner.watches.end(entry)
-            entry.here = Nominal(entry.scheduled_for, now.nanoseconds - 1)
-            entry.covered = Nominal(now.exec_at, now.nanoseconds)
-            entry.until = None
-            scheduler.runner.watches.begin(entry)
+            try:
+                await self.amend(entry, replace(row, covered=now.exec_at), runs)
+                entry.follow(trigger)
+                entry.here = Nominal(entry.scheduled_for, now.nanoseconds - 1)
+                entry.covered = Nominal(now.exec_at, now.nanoseconds)
+                entry.until = None
+            finally:
+                scheduler.runner.watches.begin(entry)
         scheduler.ledger.skip(entry, passed, reason=reason)
         scheduler.ledger.moved(entry, reason="rescheduled")
         return True
