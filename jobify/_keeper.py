@@ -173,6 +173,9 @@ class Keeper:
         self._check()
         try:
             answer = await verb(*args, **kwargs)
+        except DuplicateJobError:
+            self.error = None
+            raise
         except BaseException as error:
             if (failure := self._understood(error)) is not error:
                 raise failure from error
@@ -187,9 +190,7 @@ class Keeper:
 
     def _understood(self, error: BaseException) -> BaseException:
         """Take note of what a verb has raised, and return what that means."""
-        if isinstance(error, DuplicateJobError):
-            self.error = None
-        elif isinstance(error, StorageError):
+        if isinstance(error, StorageError):
             self.error = error
         elif not isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit) and not (
             isinstance(error, asyncio.CancelledError) and _is_meant()
@@ -211,7 +212,7 @@ class Keeper:
                 await verb(*args, **kwargs)
             except BaseException as error:  # noqa: BLE001  # what is not of the storage is raised again
                 failure = self._understood(error)
-                if self._abandoned or not isinstance(failure, StorageError | DuplicateJobError):
+                if self._abandoned or not isinstance(failure, StorageError):
                     raise failure from (error if failure is not error else error.__cause__)
                 if self._closing or is_hurried():
                     logger.exception("the storage does not work, and the app stops: a write is given up")

@@ -110,7 +110,11 @@ async def _write_down(scheduler: Scheduler, changed: list[Entry], write: Write) 
     storage = scheduler.storage
     kept = [entry for entry in changed if entry.given_up is None]
     over = [entry for entry in changed if entry.given_up is not None]
-    await asyncio.gather(*(write(storage.remove, entry.row, runs=entry.unwritten) for entry in over))
+    removals = [write(storage.remove, entry.row, runs=entry.unwritten) for entry in over]
+    answers = await asyncio.gather(*removals, return_exceptions=True)
+    for error in answers:  # behind a failed start none is left in progress: it would come to the next one
+        if isinstance(error, BaseException):
+            raise error
     if kept:
         rows = [to_row(entry) for entry in kept]
         await write(storage.release, rows, runs=[run for entry in kept for run in entry.unwritten])

@@ -1,12 +1,13 @@
 """A storage of somebody else's, which raises whatever it likes: errors are `StorageError`, and the health says so."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from jobify import ApplicationStateError, DuplicateJobError, Jobify, JobStatus, StorageError
 from jobify.storage import SQLiteStorage
-from jobify_testing import VirtualClock
+from jobify_testing import VirtualClock, crash
 from tests.storages import HookedStorage
 
 
@@ -228,3 +229,56 @@ async def test_one_job_that_cannot_be_written_takes_no_other_with_it(virtual_clo
         assert [job.id for job in await app.jobs()] == ["old", "first", "second"]
     async with app:
         assert [job.id for job in await app.jobs()] == ["old", "first", "second"]
+
+
+@pytest.mark.parametrize("verb", ["start", "finish"])
+async def test_an_id_that_is_taken_is_no_answer_to_a_start_or_an_end(verb: str, virtual_clock: VirtualClock) -> None:
+    """A storage that says so does not work: the health tells it, and the write is made when it does."""
+    storage = Troubled()
+    app = Jobify(storage=storage)
+
+    @app.task
+    async def nothing() -> None: ...
+
+    async with app:
+        job = await nothing.schedule().delay(1)
+        storage.trouble[verb] = DuplicateJobError("it")
+        await virtual_clock.advance(2)
+        assert not job.is_done()
+        assert isinstance(app.health().storage_error, StorageError)
+        storage.trouble.clear()
+        await virtual_clock.advance(2)
+        assert job.status is JobStatus.SUCCESS
+        assert app.health().ok
+
+
+async def test_a_start_that_fails_leaves_no_write_to_the_next_one(virtual_clock: VirtualClock) -> None:
+    """Of two removals one fails at once, the other takes its time: what it notes is noted once."""
+    storage = Troubled()
+    remove = storage.remove
+    refused: list[int] = []
+
+    async def remove_slowly(number: int, **options: Any) -> bool:
+        if not refused:
+            refused.append(number)
+            raise StorageError("full")
+        await asyncio.sleep(5)
+        return await remove(number, **options)
+
+    app = Jobify(storage=storage)
+
+    @app.task(on_crash="skip")
+    async def work() -> None:
+        await asyncio.sleep(100)
+
+    async with app:
+        await work.push()
+        await work.push()
+        await virtual_clock.advance(1)
+        await crash(app)
+    storage.remove = remove_slowly  # type: ignore[method-assign]  # of this one object
+    with pytest.raises(StorageError):
+        await app.start()
+    async with app:
+        await virtual_clock.advance(10)
+        assert [str(run.status) for run in await app.history()] == ["interrupted", "interrupted"]
