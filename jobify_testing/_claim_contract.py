@@ -93,7 +93,7 @@ class ClaimContract(ContractBase):
         await storage.close()
 
     async def test_a_window_leaves_nothing_that_may_not_wait(self) -> None:
-        """A storage with a window returns what a crash has cut short, and durations that a set clock made longer."""
+        """A storage with a window returns what was cut short or is made up for, and what a set clock made longer."""
         storage = await self._stored()
         if storage.window is None:
             await storage.close()
@@ -104,9 +104,10 @@ class ClaimContract(ContractBase):
             await storage.add(self.make_job(storage, job_id, exec_at=far, delay=delay), replace=False)
         number = await storage.add(self.make_job(storage, "running", exec_at=far), replace=False)
         await storage.start(number, attempt=1, started_at=NOON, scheduled_for=NOON)
+        await storage.add(self.make_job(storage, "late", exec_at=far, until=far), replace=False)
         await storage.close()
         await storage.open(self.make_host())
         claimed = [job.id for job in await storage.claim(NOON)]
-        assert claimed == ["ordered later", "ordered now", "running"]
+        assert claimed == ["ordered later", "ordered now", "running", "late"]
         assert [job.id for job in await storage.claim(FOREVER, limit=5)] == ["at", "overdue by then"]
         await storage.close()

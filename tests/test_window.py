@@ -39,11 +39,18 @@ class World:
     """
 
     def __init__(
-        self, clock: VirtualClock, *, window: int | None = 3, storage: Storage | None = None, **options: Any
+        self,
+        clock: VirtualClock,
+        *,
+        window: int | None = 3,
+        grace: float = 15,
+        storage: Storage | None = None,
+        **options: Any,
     ) -> None:
         self.calls: list[tuple[float, str]] = []
         self._clock = clock
-        self.app = Jobify(storage=storage or SQLiteStorage("jobs.db", window=window, **options), catch_up_rate=1)
+        storage = storage or SQLiteStorage("jobs.db", window=window, **options)
+        self.app = Jobify(storage=storage, catch_up_rate=1, shutdown_grace=grace)
         self.note = self.app.task(self._make_note(), name="note")
         self.fleeting = self.app.task(self._make_note(), name="fleeting", durable=False)
 
@@ -333,6 +340,28 @@ async def test_a_run_that_a_crash_has_cut_short_does_not_wait(virtual_clock: Vir
     async with world.app:
         (record,) = await world.app.history(status=RunStatus.INTERRUPTED)
         assert record.job_id == "slow"
+
+
+@pytest.mark.parametrize("how", ["stop", "crash"])
+async def test_a_run_that_was_cut_short_comes_first(how: str, virtual_clock: VirtualClock) -> None:
+    """It begins anew with the start, although the clock was set back far behind its time, and others are nearer."""
+    world = World(virtual_clock, window=1, grace=0)
+
+    @world.app.task(name="slow", on_crash=OnCrash.RERUN)
+    async def slow() -> None:
+        world.calls.append((virtual_clock.monotonic() / 3600, "slow"))
+        await asyncio.sleep(100 * 3600)
+
+    async with world.app:
+        await slow.schedule().at(MIDNIGHT + HOUR)
+        await virtual_clock.advance(hours=2)
+        virtual_clock.step_wall(-HOUR * 1.5)
+        await world.note.schedule("near").at(virtual_clock.now() + HOUR / 10)
+        if how == "crash":
+            await crash(world.app)
+    async with world.app:
+        await virtual_clock.settle()
+    assert world.calls == [(1, "slow"), (2, "slow")]
 
 
 async def test_a_duration_is_over_in_time_whatever_the_wall_clock_does(

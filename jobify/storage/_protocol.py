@@ -245,8 +245,8 @@ class Storage(Protocol):
 
         With a `limit`, so many of them that are due first, by number where they are due at one time; fewer only if
         there are no more. With a `job_id`, only the one of this id. With neither, one with a `window` returns besides
-        those of which an attempt is in progress, and those that were ordered, `delay` before `exec_at`, later than
-        `before`: the wall clock was set back.
+        those of which an attempt is in progress, those with an `until`, and those that were ordered, `delay` before
+        `exec_at`, later than `before`: the wall clock was set back.
         """
         ...
 

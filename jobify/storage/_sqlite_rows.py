@@ -30,11 +30,12 @@ _ALL = f"SELECT number, {_LIST} FROM jobify_jobs"  # noqa: S608  # constants
 _FIND = f"{_ALL} WHERE id = ?"
 _NEAREST = f"{_ALL} WHERE NOT running AND exec_at < ? ORDER BY exec_at, number"
 _RUNNING = f"{_ALL} WHERE running AND exec_at < ? ORDER BY exec_at, number"
-# Each of the three has its index.
+# Each of the four has its index.
 _DUE = f"""
 {_ALL} WHERE number IN (
     SELECT number FROM jobify_jobs WHERE running
     UNION SELECT number FROM jobify_jobs WHERE NOT running AND exec_at < ?1
+    UNION SELECT number FROM jobify_jobs WHERE NOT running AND until IS NOT NULL
     UNION SELECT number FROM jobify_jobs WHERE NOT running AND delay IS NOT NULL AND {ORDERED_AT} > ?1
 )
 """  # noqa: S608  # constants

@@ -57,6 +57,7 @@ CREATE TABLE jobify_runs (
 _INDEXES_OF_JOBS = (
     "CREATE INDEX jobify_jobs_running ON jobify_jobs (number) WHERE running",
     "CREATE INDEX jobify_jobs_due ON jobify_jobs (exec_at) WHERE NOT running",
+    "CREATE INDEX jobify_jobs_late ON jobify_jobs (number) WHERE NOT running AND until IS NOT NULL",
     f"CREATE INDEX jobify_jobs_ordered ON jobify_jobs ({ORDERED_AT}) WHERE NOT running AND delay IS NOT NULL",
 )
 _NEW = (
