@@ -201,3 +201,20 @@ async def test_a_promise_of_a_slot_is_kept(virtual_clock: VirtualClock, job_tran
     )
     starts = [time for time, status in job_transitions.timeline(pushed) if status == "running"]
     assert starts == [2, 11]
+
+
+async def test_no_slot_is_promised_past_who_is_due(virtual_clock: VirtualClock) -> None:
+    """A job that is due, and has not been woken yet, comes before one that is pushed now."""
+    app = Jobify(storage=Told(), max_concurrency=1)
+    ran: list[str] = []
+
+    @app.task
+    async def work(name: str) -> None:
+        ran.append(name)
+
+    async with app:
+        await work.schedule("due").delay(5)
+        virtual_clock.block(6)
+        await work.push("pushed")
+        await app.wait_all()
+    assert ran == ["due", "pushed"]
