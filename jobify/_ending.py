@@ -155,6 +155,8 @@ class Ending:
             self._wait(entry)
         if outcome.error is not None:
             logger.warning("job %r of task %r: %s", entry.id, entry.task, outcome.status, exc_info=outcome.error)
+        if after.last_status is JobStatus.PERMANENTLY_FAILED:
+            logger.error("job %r recurs no more: %d runs in a row have failed", entry.id, after.failures)
 
     def _go_on(self, entry: Entry, step: Next, *, reason: str | None = None) -> None:
         entry.interruptions = entry.attempt = 0

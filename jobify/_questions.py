@@ -17,6 +17,7 @@ from jobify._run import JobStatus
 from jobify._scheduler import Scheduler
 from jobify._stream import Listener, Stream
 from jobify._task import Task
+from jobify._wait_all import wait_all
 from jobify._zones import aware_utc, seconds_of
 from jobify.exceptions import InvalidScheduleError
 from jobify.serializers import Serializer
@@ -65,7 +66,7 @@ class Questions(TaskRegistry):
         return await scheduler.find(job_id)
 
     async def jobs(
-        self, *, task: Task[..., Any, Any] | str | None = None, status: JobStatus | None = None
+        self, *, task: Task[..., Any, Any] | str | None = None, status: JobStatus | str | None = None
     ) -> list[Job[Any]]:
         """Return the jobs that are not finished, in the order in which they were scheduled.
 
@@ -77,11 +78,18 @@ class Questions(TaskRegistry):
             status: only those that have it.
 
         Raises:
+            InvalidScheduleError: there is no such status.
             ApplicationStateError: the app does not run.
             StorageError: the storage cannot be read.
         """
         scheduler = self._running("list the jobs")
         name = task.name if isinstance(task, Task) else task
+        try:
+            status = JobStatus(status) if status is not None else None
+        except ValueError:
+            known = ", ".join(map(repr, map(str, JobStatus)))
+            msg = f"cannot look for jobs of status {status!r}: the statuses are {known}"
+            raise InvalidScheduleError(msg) from None
         await scheduler.transactions.look()
         if scheduler.storage.shared or status in (None, JobStatus.SCHEDULED):
             await scheduler.window.fetch_all()
@@ -104,11 +112,11 @@ class Questions(TaskRegistry):
         scheduler = self._running("wait for the jobs")
         await scheduler.transactions.look()
         if timeout is None:
-            await scheduler.wait_all()
+            await wait_all(scheduler)
             return
         seconds = seconds_of(timeout, "timeout")
         with Timeout(scheduler.clock, seconds) as limit:
-            await scheduler.wait_all()
+            await wait_all(scheduler)
         if limit.expired:
             msg = f"not all one-time jobs ended within {seconds:g} s"
             raise TimeoutError(msg)

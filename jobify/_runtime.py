@@ -13,7 +13,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from jobify._clock import Clock, SystemClock
 from jobify._health import Health
@@ -97,7 +97,14 @@ class Runtime(Protocol):
 
 
 class SystemRuntime:
-    """The world as it is; made anew for each start of an app."""
+    """The world as it is; made anew for each start of an app.
+
+    Attributes:
+        refused: why no app may start in it at present, as words behind "the app cannot start"; None if it may. Virtual
+            time sets it: an app on a real loop would see the virtual date, and run what is really stored.
+    """
+
+    refused: ClassVar[str | None] = None
 
     def __init__(self) -> None:
         self.clock = SystemClock()
@@ -138,8 +145,15 @@ class SystemRuntime:
 
 
 def current_runtime() -> Runtime:
-    """Return the runtime of the running event loop, or else a new one of the system."""
+    """Return the runtime of the running event loop, or else a new one of the system.
+
+    Raises:
+        ApplicationStateError: that is refused at present.
+    """
     runtime: Runtime | None = getattr(asyncio.get_running_loop(), "jobify_runtime", None)
+    if runtime is None and SystemRuntime.refused is not None:
+        msg = f"the app cannot start {SystemRuntime.refused}"
+        raise ApplicationStateError(msg)
     return runtime or SystemRuntime()
 
 

@@ -26,7 +26,7 @@ from jobify._stream import Stream
 from jobify._transactions import Transactions
 from jobify._window import Window
 from jobify._zones import zone_name
-from jobify.exceptions import ApplicationStateError, DuplicateJobError, InvalidScheduleError, StorageError
+from jobify.exceptions import ApplicationStateError, DuplicateJobError, InvalidScheduleError
 from jobify.storage import Storage, StoredJob
 
 HARD_LIMIT = 5.0
@@ -212,9 +212,10 @@ class Scheduler:
             return []
         rows = await self.keeper.ask(self.storage.find, job_id)
         others = [row for row in rows if task in (None, row.task) and not self.storage.is_mine(row.number)]
-        return await asyncio.gather(*map(self._follow, others))
+        return await asyncio.gather(*map(self.follow, others))
 
-    async def _follow(self, row: StoredJob) -> Entry:
+    async def follow(self, row: StoredJob) -> Entry:
+        """Return the job of a row that another process holds, or nobody."""
         known = self.shared.followed(row)
         if known is not None:
             return known
@@ -223,49 +224,10 @@ class Scheduler:
         await self.shared.follow(entry)
         return entry
 
-    async def wait_all(self) -> None:
-        """Return when no one-time job is left that will start by itself.
-
-        Raises:
-            ApplicationStateError: the app stops, and leaves such jobs behind.
-        """
-        while True:
-            while waiting := [entry for entry in self.ledger.entries.values() if self._is_expected(entry)]:
-                for entry in waiting:
-                    await self._outlast(entry)
-            if not await self._has_more():
-                return
-
-    async def _has_more(self) -> bool:
-        """Have a look at what waits in the storage; return whether there may be anything."""
-        try:
-            has_more = await self.window.fetch_more()
-        except StorageError:
-            if not self._stopping:
-                raise
-        else:
-            if not (self._stopping and self.window.has_rest):
-                return has_more
-        msg = "the app was stopped, and has not seen all jobs that stay stored"
-        raise ApplicationStateError(msg)
-
-    def _is_expected(self, entry: Entry) -> bool:
-        # Who was interrupted has left, and is not expected before the next start.
-        return not entry.recurring and not entry.kept_back and (not entry.left or self._stopping)
-
-    async def _outlast(self, entry: Entry) -> None:
-        if entry.done or not self._is_expected(entry):
-            return
-        if entry.left:
-            raise ApplicationStateError(entry.left)
-        waiter = entry.wait(patient=False)
-        try:
-            await waiter
-        except ApplicationStateError:
-            if self._stopping:
-                raise
-        finally:
-            entry.forget(waiter)
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the app stops, or was stopped."""
+        return self._stopping
 
     async def stop(self) -> None:
         """Start nothing more, give running jobs their grace, and leave a true storage behind."""

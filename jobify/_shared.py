@@ -234,6 +234,8 @@ class Shared:
         _renew(entry, rows[0])
         if news:
             entry.release()
+        elif entry.kept_back:
+            entry.release_impatient()
 
     def _end(self, entry: Entry, run: StoredRun | None) -> None:
         self._followed.pop(entry.row, None)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from jobify import Alarm, Clock
+from jobify import Alarm, Clock, SystemRuntime
 from jobify_testing._engine import Engine
 from jobify_testing._errors import VirtualTimeWarning
 from jobify_testing._options import nanoseconds_of
@@ -236,7 +236,7 @@ def wall_follows(clock: TwoClocks) -> Generator[None, None, None]:
         msg = "virtual time needs time-machine: install jobify[testing]"
         raise ImportError(msg) from error
     # A number, unlike a datetime, leaves the TZ of the process alone.
-    with _same_timezone_behind(), time_machine.travel(0, tick=False) as traveller:
+    with _same_timezone_behind(), _no_real_app(), time_machine.travel(0, tick=False) as traveller:
         # Read through a live function, a jump of time costs nothing. This is not documented, hence the check.
         with contextlib.suppress(AttributeError):
             traveller.time_ns = clock.wall_nanoseconds  # type: ignore[method-assign]  # as said
@@ -248,6 +248,20 @@ def wall_follows(clock: TwoClocks) -> Generator[None, None, None]:
                 yield
             finally:
                 _end_forgotten_travels(traveller)
+
+
+@contextlib.contextmanager
+def _no_real_app() -> Generator[None, None, None]:
+    before = SystemRuntime.refused
+    SystemRuntime.refused = (
+        "on a real event loop while the wall clock is virtual: it would run what is really stored, at virtual dates. "
+        "Start it on the loop of the test; a client that brings a thread and a loop of its own, as the TestClient of "
+        "Starlette and FastAPI does, has an async one beside it, as httpx.AsyncClient with ASGITransport"
+    )
+    try:
+        yield
+    finally:
+        SystemRuntime.refused = before
 
 
 def _end_forgotten_travels(traveller: "Traveller") -> None:

@@ -252,6 +252,15 @@ async def test_the_remedies_help(virtual_clock: VirtualClock, annotation: Any, v
         assert await (await task.push(value)) == value
 
 
+async def test_there_are_no_jobs_of_a_status_that_is_none(app: Jobify) -> None:
+    """What is no status is refused, with all that are; a name of one will do."""
+    async with app:
+        await app.task(nothing).schedule().delay(60, job_id="it")
+        assert [job.id for job in await app.jobs(status="scheduled")] == ["it"]
+        with pytest.raises(InvalidScheduleError, match=r"of status 'ok': the statuses are 'scheduled', 'running', "):
+            await app.jobs(status="ok")
+
+
 async def test_a_sentence_about_time_says_which_time(app: Jobify) -> None:
     """A schedule that cannot be kept is repeated in the words of the user."""
     task = app.task(nothing)

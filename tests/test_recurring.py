@@ -221,9 +221,9 @@ async def test_max_runs_ends_a_recurrence_with_the_status_of_the_last_run(
 
 
 async def test_max_failures_in_a_row_end_a_recurrence_for_good(
-    app: Jobify, job_transitions: TransitionLog, virtual_clock: VirtualClock
+    app: Jobify, job_transitions: TransitionLog, virtual_clock: VirtualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """So many failed runs in a row are PERMANENTLY_FAILED; a success in between starts the count anew."""
+    """So many failed runs in a row are PERMANENTLY_FAILED, and logged; a success in between starts the count anew."""
     outcomes = iter([False, False, True, False, False, False])
 
     @app.task
@@ -239,6 +239,7 @@ async def test_max_failures_in_a_row_end_a_recurrence_for_good(
             job.result()
         assert await app.jobs() == []
     assert job_transitions.timeline(job)[-3:] == [(60, "running"), (60, "failed"), (60, "permanently_failed")]
+    assert caplog.messages[-1] == "job 'work' recurs no more: 3 runs in a row have failed"
 
 
 async def test_counters_survive_a_restart(app: Jobify, virtual_clock: VirtualClock) -> None:

@@ -71,7 +71,7 @@ def driver(storage: object) -> Any:
     try:
         return importlib.import_module("asyncpg")
     except ImportError as error:
-        msg = f"cannot use {storage!r}: it needs the driver asyncpg; install jobify[postgres]"
+        msg = f"cannot use {storage!r}: it needs the driver asyncpg, which the extra jobify[postgres] brings"
         raise ImportError(msg, name="asyncpg") from error
 
 

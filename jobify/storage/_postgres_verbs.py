@@ -145,7 +145,7 @@ class Verbs:
 
         def conclude(found: Sequence[Row]) -> Answer:
             is_free = found[0]["done"] and job.number not in self._lease.mine
-            return Answer(None, runs, [Notice("look")] if is_free else [])
+            return Answer(None, runs, [Notice("look") if is_free else Notice("ended", job.number)])
 
         number, columns = job.number, rows.amended(job)
         return Write(

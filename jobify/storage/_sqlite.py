@@ -263,6 +263,7 @@ class SQLiteStorage:
     async def amend(self, job: StoredJob, /, *, runs: Sequence[StoredRun] = ()) -> None:
         """Note what was changed of a job beside its runs."""
         await self._submit(partial(rows.amend, job=job, runs=runs))
+        self._tell("ended", job.number)
 
     async def finish(self, number: int, /, following: StoredJob | None, *, runs: Sequence[StoredRun] = ()) -> None:
         """Note that an attempt has ended, and what follows."""

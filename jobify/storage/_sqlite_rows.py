@@ -34,9 +34,9 @@ _RUNNING = f"{_ALL} WHERE running AND exec_at < ? ORDER BY exec_at, number"
 _DUE = f"""
 {_ALL} WHERE number IN (
     SELECT number FROM jobify_jobs WHERE running
-    UNION SELECT number FROM jobify_jobs WHERE NOT running AND exec_at < ?1
+    UNION SELECT number FROM jobify_jobs WHERE NOT running AND exec_at < ?
     UNION SELECT number FROM jobify_jobs WHERE NOT running AND until IS NOT NULL
-    UNION SELECT number FROM jobify_jobs WHERE NOT running AND delay IS NOT NULL AND {ORDERED_AT} > ?1
+    UNION SELECT number FROM jobify_jobs WHERE NOT running AND delay IS NOT NULL AND {ORDERED_AT} > ?
 )
 """  # noqa: S608  # constants
 _UPDATE = f"UPDATE jobify_jobs SET {', '.join(f'{name} = ?' for name in _MOVING)} WHERE number = ?"  # noqa: S608  # constants
@@ -119,7 +119,7 @@ def select(
         return [job for job in find(connection, job_id=job_id) if job.exec_at < before]
     instant = (to_micros(before),)
     if limit is None:
-        return [_to_job(row) for row in connection.execute(_DUE, instant) if row[0] not in besides]
+        return [_to_job(row) for row in connection.execute(_DUE, 2 * instant) if row[0] not in besides]
     with (
         closing(connection.execute(_RUNNING, instant)) as running,
         closing(connection.execute(_NEAREST, instant)) as idle,

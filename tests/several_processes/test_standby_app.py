@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobify import DuplicateJobError, Jobify, JobStatus, StorageError
+from jobify import ApplicationStateError, DuplicateJobError, Jobify, JobStatus, StorageError
 from jobify.storage import SQLiteStorage
 from jobify_testing import VirtualClock, crash
 
@@ -63,6 +63,41 @@ async def test_who_stands_by_takes_orders(virtual_clock: VirtualClock) -> None:
         assert (pushed.status, never.status) == (JobStatus.SUCCESS, JobStatus.CANCELLED)
         await virtual_clock.advance(30)
     assert [call for call in calls if call[1]] == [("active", 2), ("active", 3)]
+
+
+async def test_all_are_waited_for_wherever_they_are(virtual_clock: VirtualClock) -> None:
+    """`wait_all` of an app that stands by sees the one-time jobs through that the active one runs; held ones not."""
+    active, waiting = Program("active", []), Program("waiting", [])
+    async with active, waiting:
+        await waiting.work.push(2)
+        await active.work.schedule(3).delay(20)
+        paused = await active.work.schedule(4).delay(25, job_id="paused")
+        await paused.pause()
+        await waiting.wait_all()
+        assert virtual_clock.monotonic() == 30
+        await waiting.work.push(5)
+        with pytest.raises(TimeoutError, match="within 4 s"):
+            await waiting.wait_all(timeout=4)
+        await waiting.wait_all()
+        assert virtual_clock.monotonic() == 40
+        await waiting.work.push(6)
+        left = asyncio.create_task(waiting.wait_all())
+        await virtual_clock.settle()
+        await waiting.stop()
+        with pytest.raises(ApplicationStateError, match="was stopped"):
+            await left
+
+
+async def test_a_job_that_is_paused_meanwhile_is_waited_for_no_more(virtual_clock: VirtualClock) -> None:
+    """Whoever waits for all, there or here, waits only for what starts by itself."""
+    active, waiting = Program("active", []), Program("waiting", [])
+    async with active, waiting:
+        job = await active.work.schedule(3).delay(20, job_id="paused")
+        both = [asyncio.create_task(app.wait_all()) for app in (active, waiting)]
+        await virtual_clock.advance(5)
+        await job.pause()
+        await asyncio.gather(*both)
+        assert virtual_clock.monotonic() == 5
 
 
 async def test_a_death_loses_nothing(virtual_clock: VirtualClock) -> None:
