@@ -140,10 +140,10 @@ class Notice(NamedTuple):
     It is a hint: what is true is in the storage. A notice may come twice, or late.
 
     Attributes:
-        kind: "look" if there may be jobs to claim, and anything else may have happened; "ended" if a run of a job has, or the job was changed;
-            "gone" if a job was cancelled or replaced; "lost" if this process has lost the claim of a job, as one that
-            was stopped for a while: the job is another's, or waits to be claimed, and a run of it that is in progress
-            here goes on.
+        kind: "look" if there may be jobs to claim, and anything else may have happened; "ended" if a run of a job has,
+            or the job was changed; "gone" if a job was cancelled or replaced; "lost" if this process has lost the
+            claim of a job, as one that was stopped for a while: the job is another's, or waits to be claimed, and a
+            run of it that is in progress here goes on.
         number: of the job; 0 if the notice is not about one.
     """
 
