@@ -225,15 +225,15 @@ def test_two_loops_by_turns(clock: SystemClock) -> None:
     rung: list[str] = []
     with asyncio.Runner() as one, asyncio.Runner() as two:
 
-        async def set_alarm(name: str) -> None:
-            clock.call_at(clock.monotonic() + 0.001, lambda: rung.append(name))
+        async def set_alarm(name: str, seconds: float) -> None:
+            clock.call_at(clock.monotonic() + seconds, lambda: rung.append(name))
 
-        async def wait() -> None:
-            await Axis(clock, "monotonic").wait(0.005)
+        async def wait(seconds: float) -> None:
+            await Axis(clock, "monotonic").wait(seconds)
 
-        one.run(set_alarm("one"))
-        two.run(set_alarm("two"))
-        two.run(wait())
+        one.run(set_alarm("one", 0.4))  # on a busy machine the end of a run may take long
+        two.run(set_alarm("two", 0.001))
+        two.run(wait(0.5))
         assert rung == ["two"]
-        one.run(wait())
+        one.run(wait(0.005))
         assert rung == ["two", "one"]
