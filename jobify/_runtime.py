@@ -6,11 +6,13 @@ the core never asks which of the two it is.
 """
 
 import asyncio
+import contextlib
 import contextvars
 import os
 import random
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -83,6 +85,13 @@ class Runtime(Protocol):
         """Return what stands for the rows of a storage in memory: `rows`, or fresh ones."""
         ...
 
+    def real_work(self, what: str) -> AbstractContextManager[None]:
+        """Keep time where it is, if it can be kept, in a `with` block: somebody outside of this process works.
+
+        `what` names that in errors.
+        """
+        ...
+
     def before_start(self, job: Job[Any]) -> Awaitable[None] | None:
         """Return what a run of `job` has to wait for before it starts, if anything."""
         ...
@@ -131,6 +140,10 @@ class SystemRuntime:
     def memory_of(self, rows: T) -> T:
         """Return `rows`."""
         return rows
+
+    def real_work(self, what: str) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Do nothing: nobody keeps this time."""
+        return contextlib.nullcontext()
 
     def before_start(self, job: Job[Any]) -> None:  # noqa: ARG002
         """Wait for nothing."""

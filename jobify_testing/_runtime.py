@@ -142,6 +142,10 @@ class VirtualRuntime:
         # The original is kept with its substitute: its id would else be free for another one.
         return cast("T", self._memories.setdefault(id(rows), (rows, type(rows)()))[1])
 
+    def real_work(self, what: str) -> contextlib.AbstractContextManager[None]:
+        """Hold time in a `with` block, as a socket does that was written to and not yet read from."""
+        return self._loop.hold(what, "socket")
+
     def before_start(self, job: Job[Any]) -> Awaitable[None] | None:  # noqa: ARG002
         """Have a job start some turns of the loop later, in a random order; else at once."""
         if self.options.order != "random":

@@ -206,6 +206,24 @@ async def test_an_app_on_virtual_time(
 
 
 @pytest.mark.virtual_clock
+async def test_time_stands_still_while_the_server_works(database: Database, virtual_clock: VirtualClock) -> None:
+    """Whatever part of its answer has come already, and however long the rest takes: here half a second."""
+    storage = database.storage(timeout=0.5)
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    async with opened(storage, host=loop.jobify_runtime), database.connected() as other:
+        transaction = other.transaction()
+        await transaction.start()
+        await storage.add_using(other, make_job("200"))
+        begin = virtual_clock.monotonic()
+        adds = (storage.add(make_job(str(n)), replace=False) for n in range(300))
+        results = await asyncio.gather(*adds, return_exceptions=True)
+        assert [n for n, result in enumerate(results) if not isinstance(result, int)] == [200]
+        assert virtual_clock.monotonic() == begin
+        await transaction.rollback()
+
+
+@pytest.mark.virtual_clock
 async def test_the_jobs_of_the_dead_are_taken_over(database: Database, virtual_clock: VirtualClock) -> None:
     """A lease that is not renewed runs out: then others look, and have the jobs; not an instant before."""
     first, second = database.storage(lease=30), database.storage(lease=30)
@@ -355,16 +373,57 @@ async def test_a_claim_that_nobody_waits_for_is_given_back(database: Database) -
     """A cancelled add leaves no job behind that is claimed, and that nobody runs."""
     storage = database.storage()
     async with opened(storage):
+        kept: set[int] = set()  # by those whose answer came before the cancel: turns of a loop measure no server
         for steps in range(20):
             add = asyncio.ensure_future(storage.add(make_job(f"job {steps}"), replace=False))
             for _ in range(steps):
                 await asyncio.sleep(0)
             add.cancel()
             await asyncio.wait([add])
-        await storage.add(make_job("last"), replace=False)
-        added = [job.number for job in await storage.find() if job.id != "last"]
-        assert added
-        assert [job.number for job in await storage.claim(FOREVER)] == added
+            if not add.cancelled():
+                kept.add(add.result())
+        kept.add(await storage.add(make_job("last"), replace=False))
+        given_back = [job.number for job in await storage.find() if job.number not in kept]
+        assert given_back
+        assert [job.number for job in await storage.claim(FOREVER)] == given_back
+
+
+async def test_a_claim_whose_answer_comes_with_the_cancel_is_given_back(database: Database) -> None:
+    """An add that is cancelled when its answer is there, and its caller not yet awake, leaves no claim behind."""
+    storage, other = database.storage(), database.storage()
+    async with opened(storage), opened(other):
+        await storage.add(make_job(), replace=False)
+
+        def cancel(_: Notice) -> None:  # this is told in the same turn of the loop in which the answer comes
+            add.cancel()
+
+        other.watch(cancel)
+        add = asyncio.ensure_future(storage.add(make_job(), replace=True))
+        await asyncio.wait([add])
+        assert add.cancelled()
+        (job,) = await storage.claim(FOREVER)
+        assert job.id == make_job().id
+
+
+async def test_a_claim_whose_answer_comes_at_the_end_is_given_up(database: Database) -> None:
+    """Who is cancelled while the storage closes leaves no claim behind, and no task."""
+    storage, other = database.storage(), database.storage()
+    async with opened(other):
+        await storage.open(SystemRuntime())
+        await storage.add(make_job(), replace=False)
+        closing: list[asyncio.Future[None]] = []
+
+        def cancel_and_close(_: Notice) -> None:
+            if not closing:
+                closing.append(asyncio.ensure_future(storage.close()))
+                add.cancel()
+
+        other.watch(cancel_and_close)
+        add = asyncio.ensure_future(storage.add(make_job(), replace=True))
+        await asyncio.wait([add])
+        await closing[0]
+        assert [job.id for job in await other.claim(FOREVER)] == [make_job().id]
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 # Notices

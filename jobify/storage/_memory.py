@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from jobify.exceptions import DuplicateJobError, StorageError
-from jobify.storage._protocol import AMENDED, Host, Notice, RunQuery, StoredJob, StoredRun
+from jobify.storage._protocol import Host
+from jobify.storage._stored import AMENDED, Notice, RunQuery, StoredJob, StoredRun
 
 
 class _Rows:

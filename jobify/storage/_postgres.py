@@ -19,7 +19,8 @@ from jobify._zones import seconds_of
 from jobify.exceptions import DuplicateJobError, StorageError
 from jobify.storage._postgres_driver import Connection, driver
 from jobify.storage._postgres_member import Member, Place
-from jobify.storage._protocol import Host, Notice, RunQuery, StoredJob, StoredRun
+from jobify.storage._protocol import Host
+from jobify.storage._stored import Notice, RunQuery, StoredJob, StoredRun
 from jobify.storage._transactional import Added
 
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,49}")

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from jobify.exceptions import StorageError
 from jobify.storage._postgres_driver import Connection, Row
 from jobify.storage._postgres_history import remember
-from jobify.storage._protocol import Notice, StoredRun
+from jobify.storage._stored import Notice, StoredRun
 
 _LONGEST_PAYLOAD = 7900
 """Bytes: PostgreSQL takes less than 8000."""
@@ -35,14 +35,6 @@ class Answer(NamedTuple):
     row: Row = MappingProxyType({})
 
 
-class Settle(Protocol):
-    """What is done when a verb is written."""
-
-    def __call__(self, answer: Answer, *, is_awaited: bool) -> None:
-        """Take note."""
-        ...
-
-
 def _new_future() -> asyncio.Future[Any]:
     return asyncio.get_running_loop().create_future()
 
@@ -56,7 +48,8 @@ class Write:
             that verbs with the same statement are sent in one go. What writes has the transaction's id as `xid`.
         values: its other parameters, asked for when the statement is sent.
         conclude: makes the answer of the rows.
-        settle: is called when it is written, with the answer, and with whether anybody still waits for it.
+        settle: is called when it is written, with the answer.
+        disown: is called with the value if nobody has heard it: who asked for it was cancelled.
         reads: whether nothing is written.
         is_futile: whether the statement is to be sent again, in view of these rows: another has come in between.
         answer: gets the value.
@@ -65,10 +58,16 @@ class Write:
     sql: str
     values: Callable[[], tuple[Any, ...]]
     conclude: Callable[[Sequence[Row]], Answer]
-    settle: Settle | None = None
+    settle: Callable[[Answer], None] | None = None
+    disown: Callable[[Any], None] | None = None
     reads: bool = False
     is_futile: Callable[[Sequence[Row]], bool] | None = None
     answer: asyncio.Future[Any] = field(default_factory=_new_future)
+
+    def disown_value(self, value: Any) -> None:
+        """Take note that nobody has heard the value."""
+        if self.disown is not None:
+            self.disown(value)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

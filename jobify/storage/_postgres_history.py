@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Any
 
 from jobify.storage._postgres_driver import Connection, Row, values_of
-from jobify.storage._protocol import RunQuery, StoredRun
+from jobify.storage._stored import RunQuery, StoredRun
 
 _COLUMNS = tuple(field.name for field in fields(StoredRun) if field.name != "number")
 _LIST = ", ".join(_COLUMNS)

@@ -16,7 +16,8 @@ from jobify.storage._postgres_notices import Board
 from jobify.storage._postgres_schema import migrate
 from jobify.storage._postgres_session import Session
 from jobify.storage._postgres_verbs import Verbs
-from jobify.storage._protocol import Host, Notice
+from jobify.storage._protocol import Host
+from jobify.storage._stored import Notice
 
 _LOOK = [Notice("look")]
 
@@ -72,7 +73,7 @@ class Member:
         make = partial(
             Session,
             place.storage,
-            clock=host.clock,
+            host=host,
             channel=place.channel,
             tell=self._board.tell,
             patience=lease,
@@ -183,7 +184,8 @@ class Member:
             self._do(self.life.call(self._renew))
 
     def _give_back(self, numbers: Sequence[int]) -> None:
-        self._do(self.life.submit(self.verbs.give_back(numbers)))
+        if not self._over:  # else all are given up
+            self._do(self.life.submit(self.verbs.give_back(numbers)))
 
     def _do(self, step: Coroutine[Any, Any, Any]) -> None:
         Step(step, loop=self.loop, context=contextvars.Context()).add_done_callback(hush)

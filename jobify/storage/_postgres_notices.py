@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from jobify._log import logger
 from jobify.storage._postgres_batch import notices_in
 from jobify.storage._postgres_driver import Connection
-from jobify.storage._protocol import Notice
+from jobify.storage._stored import Notice
 
 _boards: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[Board]]" = weakref.WeakKeyDictionary()
 

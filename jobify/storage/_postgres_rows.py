@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from jobify.storage._postgres_driver import Row, values_of
-from jobify.storage._protocol import AMENDED, StoredJob
+from jobify.storage._stored import AMENDED, StoredJob
 
 _FIXED = ("id", "task", "arguments", "trigger", "declaration", "misfire_policy", "parent")
 _MOVING = (

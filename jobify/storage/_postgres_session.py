@@ -9,15 +9,17 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
-from jobify._clock import Alarm, Clock, sleep
+from jobify._clock import Alarm, sleep
 from jobify._log import logger
 from jobify._steps import Step, hush
 from jobify.exceptions import StorageError
 from jobify.storage._postgres_batch import Batch, Call, Write
 from jobify.storage._postgres_driver import Connection, failure, is_lost, was_in_the_way
-from jobify.storage._protocol import Notice
+from jobify.storage._protocol import Host
+from jobify.storage._stored import Notice
 
 T = TypeVar("T")
 
@@ -35,7 +37,7 @@ class Session:
     Args:
         storage: whose it is, for errors.
         connect: makes the connection, and whatever is to be done first over it.
-        clock: of the app.
+        host: the world; it keeps time where it is while the server works, which may answer in parts.
         channel: where others are told.
         tell: is given what others of this process are told.
         patience: the seconds that a batch may take, until the connection counts as lost.
@@ -46,7 +48,7 @@ class Session:
         self,
         storage: object,
         connect: Callable[[], Awaitable[Connection]],
-        clock: Clock,
+        host: Host,
         *,
         channel: str,
         tell: Callable[[Sequence[Notice]], None],
@@ -56,7 +58,8 @@ class Session:
         self.connection: Connection | None = None
         self._storage = storage
         self._connect = connect
-        self._clock = clock
+        self._clock = host.clock
+        self._work = partial(host.real_work, f"the server of {storage!r}")
         self._channel = channel
         self._tell = tell
         self._patience = patience
@@ -78,7 +81,12 @@ class Session:
             # Not in the context of the caller: it serves all.
             self._pump = Step(self._serve(), loop=self._loop, context=contextvars.Context())
             self._pump.add_done_callback(hush)
-        return await verb.answer
+        try:
+            return await verb.answer
+        except asyncio.CancelledError:
+            if isinstance(verb, Write) and _has_value(verb.answer):  # it came in the same moment
+                verb.disown_value(verb.answer.result())
+            raise
 
     async def call(self, call: Callable[[Connection], Awaitable[T]]) -> T:
         """Return what a call returns that has the connection for itself."""
@@ -209,7 +217,8 @@ class Session:
 
         alarm = self._clock.call_at(self._clock.monotonic() + self._patience, give_up)
         try:
-            return await call(connection)
+            with self._work():
+                return await call(connection)
         except Exception as error:
             if late:
                 msg = f"the server has not answered for {self._patience:g} s"
@@ -220,11 +229,12 @@ class Session:
 
     def _deliver(self, batch: Batch) -> None:
         for write, answer in zip(batch.writes, batch.answers, strict=True):
-            is_awaited = not write.answer.done()
             if write.settle is not None:
-                write.settle(answer, is_awaited=is_awaited)
-            if is_awaited:
+                write.settle(answer)
+            if not write.answer.done():
                 write.answer.set_result(answer.value)
+            else:
+                write.disown_value(answer.value)
         if notices := batch.notices():
             self._tell(notices)
 
@@ -242,7 +252,8 @@ class Session:
             return self.connection
         self._stay()
         try:
-            connection = await self._connect()
+            with self._work():
+                connection = await self._connect()
         except Exception:
             self._come_back()
             raise
@@ -291,6 +302,10 @@ class _NotWrittenError(Exception):
 
 def _is_worth_another_try(error: Exception) -> bool:
     return isinstance(error, _NotWrittenError) or was_in_the_way(error)
+
+
+def _has_value(answer: asyncio.Future[Any]) -> bool:
+    return answer.done() and not answer.cancelled() and answer.exception() is None
 
 
 async def _nothing(_: Connection) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from jobify.exceptions import DuplicateJobError, StorageError
 from jobify.storage._postgres_driver import Connection, failure
 from jobify.storage._postgres_rows import COLUMNS, all_of, insert_using
-from jobify.storage._protocol import StoredJob
+from jobify.storage._stored import StoredJob
 from jobify.storage._transactional import Added
 
 _TELL = "SELECT pg_current_xact_id()::text, pg_notify({}, 'look:0')"

@@ -10,7 +10,7 @@ from jobify._log import logger
 from jobify.storage._postgres_batch import Answer, Write
 from jobify.storage._postgres_driver import Row
 from jobify.storage._postgres_lease import Lease
-from jobify.storage._protocol import Notice, RunQuery, StoredJob, StoredRun
+from jobify.storage._stored import Notice, RunQuery, StoredJob, StoredRun
 
 _LOST = "lease lost"
 _KEPT = timedelta(days=1)
@@ -42,12 +42,12 @@ class Verbs:
             row = found[0]
             return Answer(row["number"], runs, [] if row["old"] is None else [Notice("gone", row["old"])], row)
 
-        def settle(answer: Answer, *, is_awaited: bool) -> None:
+        def settle(answer: Answer) -> None:
             if answer.value is None:
                 return
             if answer.row["old"] is not None:
                 self._lease.forget(answer.row["old"])
-            self._hold([answer.value], answer.row["owner"], is_awaited=is_awaited)
+            self._hold([answer.value], answer.row["owner"])
 
         columns = rows.all_of(job)
         return Write(
@@ -55,17 +55,19 @@ class Verbs:
             values=lambda: (self._lease.owner if is_near else None, *columns),
             conclude=conclude,
             settle=settle,
+            disown=lambda number: self._disown(() if number is None else (number,)),
             is_futile=(lambda found: not found) if replace else None,
         )
 
-    def _hold(self, numbers: Sequence[int], owner: str | None, *, is_awaited: bool) -> None:
+    def _hold(self, numbers: Sequence[int], owner: str | None) -> None:
         """Take note of what was claimed by an owner; if that was lost meanwhile, it is others' already."""
-        if owner != self._lease.owner:
-            return
-        for number in numbers:
-            self._lease.mine.add(number)
-        if not is_awaited:
-            self._give_back(numbers)
+        if owner == self._lease.owner:
+            self._lease.mine.update(numbers)
+
+    def _disown(self, numbers: Sequence[int]) -> None:
+        """Give up what was claimed, unless the claim was lost meanwhile."""
+        if held := [number for number in numbers if number in self._lease.mine]:
+            self._give_back(held)
 
     def claim(self, before: datetime, limit: int | None, job_id: str | None) -> Write:
         """Claim what is due before a time; the answer is the jobs."""
@@ -75,14 +77,15 @@ class Verbs:
             jobs = sorted((rows.job_of(row) for row in found), key=lambda job: job.number)
             return Answer(jobs, row=found[0] if found else {"owner": None})
 
-        def settle(answer: Answer, *, is_awaited: bool) -> None:
-            self._hold([job.number for job in answer.value], answer.row["owner"], is_awaited=is_awaited)
+        def settle(answer: Answer) -> None:
+            self._hold([job.number for job in answer.value], answer.row["owner"])
 
         return Write(
             sql=rows.CLAIM if job_id is None else rows.CLAIM_ONE,
             values=lambda: (self._lease.owner, before, sorted(self._lease.lost), limit, *only),
             conclude=conclude,
             settle=settle,
+            disown=lambda jobs: self._disown([job.number for job in jobs]),
         )
 
     def start(
@@ -90,8 +93,7 @@ class Verbs:
     ) -> Write:
         """Note that an attempt is in progress; the answer is whether it may be."""
 
-        def settle(answer: Answer, *, is_awaited: bool) -> None:
-            del is_awaited  # it is in progress all the same
+        def settle(answer: Answer) -> None:
             if answer.value:
                 self._lease.running.add(number)
             else:
@@ -122,8 +124,7 @@ class Verbs:
             logger.warning("the end of a run of job %d comes too late: its lease was lost, others may run it", number)
             return Answer(None, [but(run, reason=_lost(run.reason)) for run in runs], told, row)
 
-        def settle(answer: Answer, *, is_awaited: bool) -> None:
-            del is_awaited  # it has ended all the same
+        def settle(answer: Answer) -> None:
             self._see_to(answer.row)
             if is_over or number not in self._lease.lost:  # else its run is not over, and is to end here
                 self._lease.end_run(number, is_mine=following is not None and answer.row["done"])
@@ -157,8 +158,7 @@ class Verbs:
     def release(self, jobs: Sequence[StoredJob], runs: Sequence[StoredRun]) -> Write:
         """Put jobs back; they stay claimed until the end of the lease."""
 
-        def settle(answer: Answer, *, is_awaited: bool) -> None:
-            del is_awaited  # they are put back all the same
+        def settle(answer: Answer) -> None:
             for job in jobs:
                 self._lease.end_run(job.number, is_mine=job.number in answer.value)
 
@@ -178,8 +178,7 @@ class Verbs:
                 return Answer(True, runs, [Notice("gone", number)])
             return Answer(False, () if idle_only else runs)
 
-        def settle(answer: Answer, *, is_awaited: bool) -> None:
-            del is_awaited  # it is gone all the same
+        def settle(answer: Answer) -> None:
             if answer.value or not idle_only:
                 self._lease.forget(number)
 
@@ -213,8 +212,8 @@ class Verbs:
     def give_back(self, numbers: Sequence[int]) -> Write:
         """Give up claims."""
 
-        def settle(answer: Answer, *, is_awaited: bool) -> None:
-            del answer, is_awaited  # it is as it is
+        def settle(answer: Answer) -> None:
+            del answer  # it is as it is
             for number in numbers:
                 self._lease.forget(number)
 

@@ -21,10 +21,11 @@ from jobify._zones import seconds_of
 from jobify.exceptions import DuplicateJobError, StorageError
 from jobify.storage._change_poll import data_version
 from jobify.storage._group_commit import GroupCommit
-from jobify.storage._protocol import Host, Notice, RunQuery, StoredJob, StoredRun
+from jobify.storage._protocol import Host
 from jobify.storage._sqlite_file import OpenFile
 from jobify.storage._sqlite_seat import Seat, SharedSeat
 from jobify.storage._sqlite_using import add_using, what_became_of
+from jobify.storage._stored import Notice, RunQuery, StoredJob, StoredRun
 from jobify.storage._transactional import Added
 
 T = TypeVar("T")
@@ -111,7 +112,7 @@ class SQLiteStorage:
             await seat.take(self._lane)
             # A file in the place of the one asked for is that of a test: no loss of power is of interest there.
             synchronous = self._synchronous if path == self.path else "off"
-            await self._lane.run(partial(self._connect, self._file, path, synchronous))
+            await self._lane.run(partial(self._file.open, path, timeout=self._timeout, synchronous=synchronous))
             self._writer = GroupCommit(self.path, self._lane, self._file)
             await seat.join(lambda: self._submit(data_version))
         except BaseException:
@@ -126,23 +127,6 @@ class SQLiteStorage:
     def _hear(self, notice: Notice) -> None:
         if self._listener is not None:
             self._listener(notice)
-
-    def _connect(self, file: OpenFile, path: Path, synchronous: str) -> None:
-        if not path.parent.is_dir():
-            msg = f"cannot open {str(path)!r}: there is no folder {str(path.parent)!r}; make it first"
-            raise StorageError(msg)
-        connection: sqlite3.Connection | None = None
-        try:
-            connection = sqlite3.connect(path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
-            rows.prepare(connection, synchronous=synchronous)
-        except BaseException as error:
-            if connection is not None:
-                connection.close()
-            if isinstance(error, sqlite3.Error):
-                msg = f"cannot open {str(path)!r}: {error}"
-                raise StorageError(msg) from error
-            raise
-        file.hold(connection, path)
 
     async def close(self) -> None:
         """Write what was submitted, then close the file; harmless if repeated."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jobify.storage._sqlite_rows as rows
+from jobify.exceptions import StorageError
 
 
 class OpenFile:
@@ -22,8 +23,27 @@ class OpenFile:
     connection: sqlite3.Connection | None = None
     path: str = ""
 
-    def hold(self, connection: sqlite3.Connection, path: Path) -> None:
-        """Have a connection, to the file of this path."""
+    def open(self, path: Path, *, timeout: float, synchronous: str) -> None:
+        """Open the file of a path, and make or check its tables.
+
+        Raises:
+            StorageError: there is no such folder, it is not a database, it is of a newer jobify, or SQLite reports an
+                error.
+        """
+        if not path.parent.is_dir():
+            msg = f"cannot open {str(path)!r}: there is no folder {str(path.parent)!r}; make it first"
+            raise StorageError(msg)
+        connection: sqlite3.Connection | None = None
+        try:
+            connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+            rows.prepare(connection, synchronous=synchronous)
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, sqlite3.Error):
+                msg = f"cannot open {str(path)!r}: {error}"
+                raise StorageError(msg) from error
+            raise
         self.connection = connection
         self.path = os.path.realpath(path)
         absolute = str(path.absolute())  # the current folder may change

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from jobify._clock import EPOCH
-from jobify.storage._protocol import RunQuery, StoredRun
+from jobify.storage._stored import RunQuery, StoredRun
 
 _MICROSECOND = timedelta(microseconds=1)
 _COLUMNS = tuple(field.name for field in fields(StoredRun) if field.name != "number")

@@ -10,9 +10,9 @@ from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from jobify.storage._protocol import AMENDED, StoredJob, StoredRun
 from jobify.storage._sqlite_history import from_micros, remember, to_micros
 from jobify.storage._sqlite_schema import ORDERED_AT, migrate
+from jobify.storage._stored import AMENDED, StoredJob, StoredRun
 
 _PAGES_OF_WAL = 4000
 """How long the -wal file gets before it is copied back, 16 MB: each copy waits for the disk, twice."""

@@ -13,8 +13,8 @@ from jobify._workers import Lane
 from jobify.exceptions import StorageError
 from jobify.storage._bus_peer import Message
 from jobify.storage._ownership import Ownership
-from jobify.storage._protocol import Notice
 from jobify.storage._standby import Standby
+from jobify.storage._stored import Notice
 
 _seats: "weakref.WeakValueDictionary[str, Seat]" = weakref.WeakValueDictionary()
 """Who works on a file in this process."""

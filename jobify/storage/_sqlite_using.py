@@ -8,8 +8,8 @@ from typing import Any
 
 import jobify.storage._sqlite_rows as rows
 from jobify.exceptions import DuplicateJobError, StorageError
-from jobify.storage._protocol import StoredJob
 from jobify.storage._sqlite_file import OpenFile
+from jobify.storage._stored import StoredJob
 from jobify.storage._transactional import Added
 
 _IS_THERE = """

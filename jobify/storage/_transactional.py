@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from jobify.storage._protocol import StoredJob
+from jobify.storage._stored import StoredJob
 
 
 class Added(NamedTuple):
