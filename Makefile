@@ -9,7 +9,7 @@ INPUTS := pyproject.toml constraints.txt
 # In a variable: a comma would end an argument of `call`.
 SELF := '.[postgres,testing]'
 # What the tests need, those included that are skipped where it is not installed.
-TESTED := aiosqlite anyio attrs hypothesis 'psycopg[binary]' pydantic pytest-xdist
+TESTED := aiosqlite anyio attrs freezegun hypothesis 'psycopg[binary]' pydantic pytest-xdist
 SOURCES := $(shell find jobify jobify_testing -name '*.py') README.md
 # The tests start a hundred interpreters, which are not all to compile the packages anew.
 unexport PYTHONDONTWRITEBYTECODE

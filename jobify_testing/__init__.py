@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jobify_testing._shared_contract import SharedStorageContract
     from jobify_testing._timeline import Timeline
     from jobify_testing._transitions import TransitionLog
-    from jobify_testing._wall import wall_follows
+    from jobify_testing._travel import wall_follows
     from jobify_testing.storage_contract import StorageContract
 
 _HOMES = {
@@ -47,7 +47,7 @@ _HOMES = {
     "assert_scheduled": "_assertions",
     "crash": "_crash",
     "run": "_run",
-    "wall_follows": "_wall",
+    "wall_follows": "_travel",
 }
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from jobify_testing._errors import VirtualTimeError
 from jobify_testing._loop import VirtualLoop
 from jobify_testing._options import VirtualOptions
-from jobify_testing._wall import wall_follows
+from jobify_testing._travel import wall_follows
 
 T = TypeVar("T")
 
@@ -23,7 +23,8 @@ def run(main: Coroutine[Any, Any, T], *, options: VirtualOptions | None = None, 
         debug: whether the loop is in debug mode.
 
     Raises:
-        VirtualTimeError: it waits for what never comes, or an event loop runs in this thread already.
+        VirtualTimeError: it waits for what never comes, an event loop runs in this thread already, or freezegun
+            is in the way.
         ImportError: time-machine is not installed.
     """
     if asyncio._get_running_loop() is not None:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented for authors of loops
@@ -35,8 +36,9 @@ def run(main: Coroutine[Any, Any, T], *, options: VirtualOptions | None = None, 
     with asyncio.Runner(debug=debug, loop_factory=lambda: VirtualLoop(options)) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, VirtualLoop)  # noqa: S101  # made on the line above
-        with wall_follows(loop.jobify_runtime.clock):
-            try:
+        try:
+            with wall_follows(loop.jobify_runtime.clock):
                 return runner.run(main)
-            finally:
-                loop.clear_away()
+        finally:
+            main.close()  # it may not have begun
+            loop.clear_away()

@@ -1,21 +1,15 @@
-"""The two clocks of a virtual loop, as the scheduler asks them, and the wall clock of the process."""
+"""The two clocks of a virtual loop, as the scheduler asks them."""
 
 import contextlib
 import contextvars
 import os
 import time
-import warnings
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
-from jobify import Alarm, Clock, SystemRuntime
+from jobify import Alarm, Clock
 from jobify_testing._engine import Engine
-from jobify_testing._errors import VirtualTimeWarning
 from jobify_testing._options import nanoseconds_of
-
-if TYPE_CHECKING:
-    from time_machine import Traveller
 
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
@@ -106,6 +100,15 @@ class TwoClocks:
     def _instant_of(self, moment: datetime) -> int:
         """Return when the wall clock shows a datetime, in nanoseconds of the loop, if it is not stepped."""
         return (moment - self._start) // _MICROSECOND * 1000
+
+    @contextlib.contextmanager
+    def at_each_jump(self, callback: Callable[[], object]) -> Generator[None, None, None]:
+        """In a `with` block, call `callback` each time that time has moved, before anything runs at the new instant."""
+        before, self._loop.after_jump = self._loop.after_jump, callback
+        try:
+            yield
+        finally:
+            self._loop.after_jump = before
 
     def wall_nanoseconds(self) -> int:
         """Return the virtual wall clock in nanoseconds since 1970-01-01T00:00:00Z."""
@@ -221,90 +224,3 @@ class _Shifted:
 
     def __repr__(self) -> str:
         return f"<{self._clock!r} shifted by {self._delta}>"
-
-
-@contextlib.contextmanager
-def wall_follows(clock: TwoClocks) -> Generator[None, None, None]:
-    """Let `datetime.now()`, `time.time()` and their like read a virtual clock, in this process.
-
-    Raises:
-        ImportError: time-machine is not installed.
-    """
-    try:
-        import time_machine  # noqa: PLC0415  # a part of the extra: not there in every project
-    except ImportError as error:
-        msg = "virtual time needs time-machine: install jobify[testing]"
-        raise ImportError(msg) from error
-    # A number, unlike a datetime, leaves the TZ of the process alone.
-    with _same_timezone_behind(), _no_real_app(), time_machine.travel(0, tick=False) as traveller:
-        # Read through a live function, a jump of time costs nothing. This is not documented, hence the check.
-        with contextlib.suppress(AttributeError):
-            traveller.time_ns = clock.wall_nanoseconds  # type: ignore[method-assign]  # as said
-        with contextlib.ExitStack() as stack:
-            if time.time_ns() != clock.wall_nanoseconds():
-                _move(traveller, clock)
-                stack.enter_context(_at_each_jump(clock, lambda: _move(traveller, clock)))
-            try:
-                yield
-            finally:
-                _end_forgotten_travels(traveller)
-
-
-@contextlib.contextmanager
-def _no_real_app() -> Generator[None, None, None]:
-    before = SystemRuntime.refused
-    SystemRuntime.refused = (
-        "on a real event loop while the wall clock is virtual: it would run what is really stored, at virtual dates. "
-        "Start it on the loop of the test; a client that brings a thread and a loop of its own, as the TestClient of "
-        "Starlette and FastAPI does, has an async one beside it, as httpx.AsyncClient with ASGITransport"
-    )
-    try:
-        yield
-    finally:
-        SystemRuntime.refused = before
-
-
-def _end_forgotten_travels(traveller: "Traveller") -> None:
-    """Stop what a test has started on top of our own travel and not stopped: ours would else stop that instead."""
-    from time_machine import traveller_stack  # noqa: PLC0415  # see above
-
-    forgotten = 0
-    while traveller in traveller_stack and traveller_stack[-1] is not traveller:
-        traveller_stack.pop()
-        forgotten += 1
-    if forgotten:
-        warnings.warn(
-            f"{forgotten} time_machine.travel() of this test was started and not stopped; it is stopped now",
-            VirtualTimeWarning,
-            stacklevel=2,
-        )
-
-
-@contextlib.contextmanager
-def _same_timezone_behind() -> Generator[None, None, None]:
-    before = os.environ.get("TZ")
-    try:
-        yield
-    finally:
-        if os.environ.get("TZ") != before:
-            if before is None:
-                os.environ.pop("TZ", None)
-            else:
-                os.environ["TZ"] = before
-            time.tzset()
-
-
-@contextlib.contextmanager
-def _at_each_jump(clock: TwoClocks, callback: Callable[[], object]) -> Generator[None, None, None]:
-    """Call `callback` each time that time has moved, before anything runs at the new instant."""
-    loop = clock._loop  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # one thing in two functions
-    before, loop.after_jump = loop.after_jump, callback
-    try:
-        yield
-    finally:
-        loop.after_jump = before
-
-
-def _move(traveller: "Traveller", clock: TwoClocks) -> None:
-    # In microseconds, which a timedelta holds exactly; a float of seconds would not.
-    traveller.shift((clock.wall_nanoseconds() - time.time_ns()) // 1000 * _MICROSECOND)

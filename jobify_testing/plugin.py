@@ -181,7 +181,7 @@ def _virtual_runtime(
     with _virtual_loop(request) as loop:
         from jobify_testing._pytest_sync import no_real_loop  # noqa: PLC0415  # only for tests that ask
         from jobify_testing._runtime import VirtualRuntime  # noqa: PLC0415  # the same
-        from jobify_testing._wall import wall_follows  # noqa: PLC0415  # the same
+        from jobify_testing._travel import wall_follows  # noqa: PLC0415  # the same
 
         runtime = VirtualRuntime(loop, options, folder=partial(tmp_path_factory.mktemp, "jobify"))
         item.stash[WORLD] = runtime
