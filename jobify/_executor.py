@@ -146,6 +146,8 @@ class Executor:
             return Outcome(JobStatus.FAILED, None, error)
         finally:
             task.is_in_body = False
+            if asyncio.current_task(loop) is task:  # else it is being thrown away, in the context of somebody else
+                _around.set(None)  # or the task and its context would hold each other
         return Outcome(JobStatus.SUCCESS, value, None)
 
     async def _call_off_loop(
