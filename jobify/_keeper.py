@@ -30,6 +30,7 @@ class Keeper:
     def __init__(self, storage: Storage, clock: Clock) -> None:
         self.storage = storage
         self.error: StorageError | None = None
+        self._of_read: StorageError | None = None
         self._clock = clock
         self._busy: dict[Hashable, Step[Any]] = {}
         self._lines: dict[Hashable, deque[asyncio.Future[None]]] = {}
@@ -181,6 +182,29 @@ class Keeper:
                 raise failure from error
             raise
         self.error = None
+        return answer
+
+    async def read(self, verb: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what a verb returns that only reads: it may work where writes do not, and says nothing of those.
+
+        Raises:
+            StorageError: the verb failed, whatever it has raised.
+        """
+        self._check()
+        try:
+            answer = await verb(*args, **kwargs)
+        except BaseException as error:
+            before = self.error
+            failure = self._understood(error)
+            if before is None or before is self._of_read:
+                self._of_read = self.error
+            else:
+                self.error = before
+            if failure is not error:
+                raise failure from error
+            raise
+        if self.error is self._of_read:
+            self.error = self._of_read = None
         return answer
 
     def _check(self) -> None:

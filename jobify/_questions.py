@@ -164,7 +164,7 @@ class Questions(TaskRegistry):
             since=aware_utc(since, "since") if since is not None else None,
             limit=limit,
         )
-        rows = await scheduler.keeper.ask(scheduler.storage.runs, query)
+        rows = await scheduler.keeper.read(scheduler.storage.runs, query)
         serialized = scheduler.storage.serialized
         return [record_of(row, self._specs, scheduler.settings.tz, serialized=serialized) for row in rows]
 

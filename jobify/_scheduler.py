@@ -210,7 +210,7 @@ class Scheduler:
         """Return the job of an id, or all, or all of a task, that other processes hold."""
         if not self.storage.shared:
             return []
-        rows = await self.keeper.ask(self.storage.find, job_id)
+        rows = await self.keeper.read(self.storage.find, job_id)
         others = [row for row in rows if task in (None, row.task) and not self.storage.is_mine(row.number)]
         return await asyncio.gather(*map(self.follow, others))
 

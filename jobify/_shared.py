@@ -219,8 +219,8 @@ class Shared:
         """Look up what has become of a job that another process holds."""
         query = RunQuery(job=entry.row, statuses=_ENDS, limit=1)
         # In this order: what ends in between is seen by its next notice.
-        rows = [row for row in await self._keeper.ask(self._storage.find, entry.id) if row.number == entry.row]
-        ended = await self._keeper.ask(self._storage.runs, query)
+        rows = [row for row in await self._keeper.read(self._storage.find, entry.id) if row.number == entry.row]
+        ended = await self._keeper.read(self._storage.runs, query)
         if not entry.elsewhere or entry.done:
             return
         news = bool(ended) and ended[0].number != entry.seen and ended[0].status in _RUNS

@@ -157,7 +157,7 @@ class Transactions:
         storage, keeper = self._scheduler.storage, self._scheduler.keeper
         assert isinstance(storage, TransactionalStorage)  # noqa: S101  # else there would be none
         asked, committed = list(self._pending.values()), list[_Pending]()
-        are_there = await keeper.ask(storage.were_committed, [pending.added for pending in asked])
+        are_there = await keeper.read(storage.were_committed, [pending.added for pending in asked])
         for pending, is_there in zip(asked, are_there, strict=True):
             if is_there:
                 committed.append(pending)

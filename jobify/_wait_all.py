@@ -44,7 +44,7 @@ async def _last_of_others(scheduler: Scheduler) -> Entry | None:
     storage = scheduler.storage
     if not storage.shared:
         return None
-    rows = [row for row in await scheduler.keeper.ask(storage.find) if not storage.is_mine(row.number)]
+    rows = [row for row in await scheduler.keeper.read(storage.find) if not storage.is_mine(row.number)]
     expected = [row for row in rows if _starts_by_itself(scheduler, row)]
     if not expected:
         return None

@@ -75,6 +75,44 @@ async def test_what_cannot_be_stored_is_a_storage_error(app: Jobify, storage: Tr
         await job
 
 
+async def test_what_can_be_read_says_nothing_of_writes(app: Jobify, storage: Troubled, error: BaseException) -> None:
+    """A write that has failed stays in the health until one succeeds; a read that has failed, until one does."""
+
+    @app.task
+    async def nothing() -> None: ...
+
+    def told() -> bool:
+        return app.health().storage_error is not None
+
+    async with app:
+        for _ in range(2):
+            storage.trouble["runs"] = error
+            with pytest.raises(StorageError):
+                await app.history()
+            assert told()
+            del storage.trouble["runs"]
+            await app.history()
+            assert not told()
+            storage.trouble |= {"add": error, "runs": error}
+            with pytest.raises(StorageError) as of_write:
+                await nothing.push()
+            with pytest.raises(StorageError):
+                await app.history()
+            assert app.health().storage_error is of_write.value
+            del storage.trouble["runs"]
+            await app.history()
+            assert app.health().storage_error is of_write.value
+            del storage.trouble["add"]
+            await (await nothing.push())
+            assert not told()
+            storage.trouble["runs"] = error
+            with pytest.raises(StorageError):
+                await app.history()
+            del storage.trouble["runs"]
+            await (await nothing.push())
+            assert not told()
+
+
 async def test_what_cannot_be_cancelled_is_a_storage_error(
     app: Jobify, storage: Troubled, error: BaseException
 ) -> None:
