@@ -25,6 +25,13 @@ class Lane(Protocol):
         """
         ...
 
+    def begin(self, call: Callable[[], T], done: Callable[[T | None, BaseException | None], None], /) -> None:
+        """Make a call, and have `done` called on the loop with what it has returned, and with what it has raised.
+
+        If the lane is abandoned meanwhile, `done` need not be called.
+        """
+        ...
+
     async def close(self) -> None:
         """Return when all calls have ended, and take no more."""
         ...
@@ -85,16 +92,9 @@ class _Thread:
         if self._last is not None:
             self._last()
 
-    def submit(self, call: Callable[[], T], done: Callable[[], None]) -> asyncio.Future[_Answer[T]]:
-        """Have a call made; `done` is called on the loop after it, also if nobody waits any more."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[_Answer[T]] = loop.create_future()
-        context = contextvars.copy_context()
-
-        def deliver(result: _Answer[T]) -> None:
-            done()
-            if not answer.done():
-                answer.set_result(result)
+    def begin(self, call: Callable[[], T], told: Callable[["_Answer[T]"], None]) -> None:
+        """Have a call made; `told` is called with what became of it: on the loop, or here if that is closed."""
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
 
         def work() -> None:
             try:
@@ -102,12 +102,11 @@ class _Thread:
             except BaseException as error:  # noqa: BLE001  # it is raised where the call was asked for
                 result = _Answer[T](None, error)
             try:
-                loop.call_soon_threadsafe(deliver, result)
+                loop.call_soon_threadsafe(told, result)
             except RuntimeError:
-                done()  # the loop is closed, and nobody waits
+                told(result)  # the loop is closed, and nobody waits
 
         self._calls.put(work)
-        return answer
 
     def end(self, last: Callable[[], object] | None = None) -> None:
         """End after the calls that were submitted; with `last`, without those that have not begun, but with it."""
@@ -126,15 +125,29 @@ class _ThreadLane:
 
     async def run(self, call: Callable[[], T], /) -> T:
         """Return what `call` returns."""
+        answer: asyncio.Future[_Answer[T]] = asyncio.get_running_loop().create_future()
+        self._begin(call, partial(_give, answer))
+        self._answers.add(answer)
+        answer.add_done_callback(self._answers.discard)
+        return (await answer).get()
+
+    def begin(self, call: Callable[[], T], done: Callable[[T | None, BaseException | None], None], /) -> None:
+        """Make a call, and tell `done` of it."""
+        self._begin(call, partial(_tell, done))
+
+    def _begin(self, call: Callable[[], T], done: Callable[[_Answer[T]], None]) -> None:
         if self._closed:
             msg = "cannot use a lane after it was closed"
             raise RuntimeError(msg)
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.add(ended)
-        answer = self._thread.submit(call, partial(self._end, ended))
-        self._answers.add(answer)
-        answer.add_done_callback(self._answers.discard)
-        return (await answer).get()
+        self._thread.begin(call, partial(self._end, ended, done))
+
+    def _end(self, ended: asyncio.Future[None], done: Callable[[_Answer[T]], None], answer: _Answer[T]) -> None:
+        self._pending.discard(ended)
+        if not ended.done() and not ended.get_loop().is_closed():
+            ended.set_result(None)
+            done(answer)
 
     def abandon(self, last: Callable[[], object], /) -> None:
         """Make no more calls but `last`, and let nobody wait for the others."""
@@ -144,11 +157,6 @@ class _ThreadLane:
             if not answer.done() and not answer.get_loop().is_closed():
                 answer.set_result(_Answer(None, RuntimeError("the lane was abandoned")))
 
-    def _end(self, ended: asyncio.Future[None]) -> None:
-        self._pending.discard(ended)
-        if not ended.done() and not ended.get_loop().is_closed():
-            ended.set_result(None)
-
     async def close(self) -> None:
         """Return when all calls have ended."""
         self._closed = True
@@ -156,6 +164,15 @@ class _ThreadLane:
         if pending := [ended for ended in self._pending if ended.get_loop() is loop]:
             await asyncio.wait(pending)
         self._thread.end()
+
+
+def _tell(done: Callable[[T | None, BaseException | None], None], answer: _Answer[T]) -> None:
+    done(answer.value, answer.error)
+
+
+def _give(future: "asyncio.Future[_Answer[T]]", answer: _Answer[T]) -> None:
+    if not future.done():
+        future.set_result(answer)
 
 
 class SystemWorkers:
@@ -170,13 +187,17 @@ class SystemWorkers:
         """Call in a thread, in a copy of the context of the caller."""
         self._closed = False
         thread = self._idle.pop() if self._idle else _Thread("jobify worker")
-        return (await thread.submit(call, partial(self._rest, thread))).get()
+        answer: asyncio.Future[_Answer[T]] = asyncio.get_running_loop().create_future()
+        thread.begin(call, partial(self._rest, thread, answer))
+        return (await answer).get()
 
-    def _rest(self, thread: _Thread) -> None:
+    def _rest(self, thread: _Thread, future: asyncio.Future[_Answer[T]], answer: _Answer[T]) -> None:
         if self._closed:
             thread.end()
         else:
             self._idle.append(thread)
+        if not future.get_loop().is_closed():
+            _give(future, answer)
 
     async def run_in_process(self, call: Callable[[], T], /) -> T:
         """Call in a process of its own."""

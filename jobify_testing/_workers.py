@@ -23,22 +23,29 @@ class _Lane:
     def __init__(self, turns: Callable[[], int]) -> None:
         self._loop = asyncio.get_running_loop()
         self._turns = turns
-        self._calls: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
+        self._calls: deque[tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]]] = deque()
+        self._answers: set[asyncio.Future[Any]] = set()
         self._closed = False
 
     async def run(self, call: Callable[[], T], /) -> T:
         """Return what `call` returns."""
-        if self._closed:
-            msg = "cannot use a lane after it was closed"
-            raise RuntimeError(msg)
         answer: asyncio.Future[tuple[T | None, BaseException | None]] = self._loop.create_future()
-        self._calls.append((call, answer))
-        if len(self._calls) == 1:
-            self._loop.call_soon(self._make_call, self._turns())
+        self.begin(call, partial(_give, answer))
+        self._answers.add(answer)
+        answer.add_done_callback(self._answers.discard)
         value, error = await answer  # an error too is a value here: a future refuses some, like StopIteration
         if error is not None:
             raise error
         return value  # type: ignore[return-value]  # None only where the call returned it
+
+    def begin(self, call: Callable[[], T], done: Callable[[T | None, BaseException | None], None], /) -> None:
+        """Make a call, and tell `done` of it."""
+        if self._closed:
+            msg = "cannot use a lane after it was closed"
+            raise RuntimeError(msg)
+        self._calls.append((call, done))
+        if len(self._calls) == 1:
+            self._loop.call_soon(self._make_call, self._turns())
 
     def _make_call(self, turns: int) -> None:
         if turns:
@@ -46,33 +53,44 @@ class _Lane:
             return
         if not self._calls:  # the lane was abandoned
             return
-        call, answer = self._calls[0]
-        outcome: tuple[Any, BaseException | None]
+        call, done = self._calls[0]
+        value, error = None, None
         try:
-            outcome = (call(), None)
-        except BaseException as error:  # noqa: BLE001  # it is raised where the call was asked for
-            outcome = (None, error)
-        if not answer.done():
-            answer.set_result(outcome)
-        self._calls.popleft()
+            value = call()
+        except BaseException as caught:  # noqa: BLE001  # it is raised where the call was asked for
+            error = caught
         if self._calls:
-            self._loop.call_soon(self._make_call, self._turns())
+            self._calls.popleft()
+            if self._calls:
+                self._loop.call_soon(self._make_call, self._turns())
+            done(value, error)
 
     async def close(self) -> None:
         """Take no more calls, and return when all have ended."""
         self._closed = True
         await asyncio.sleep(0)
-        while self._calls:
-            await asyncio.wait([self._calls[-1][1]])
+        if self._calls:
+            ended = self._loop.create_future()
+            self._calls.append((_nothing, partial(_give, ended)))
+            await ended
 
     def abandon(self, last: Callable[[], object], /) -> None:
         """Make no more calls but `last`, now, and let nobody wait for the others."""
         self._closed = True
-        while self._calls:
-            _, answer = self._calls.popleft()
+        self._calls.clear()
+        for answer in tuple(self._answers):
             if not answer.done() and not self._loop.is_closed():
                 answer.set_result((None, RuntimeError("the lane was abandoned")))
         last()
+
+
+def _give(future: asyncio.Future[tuple[Any, BaseException | None]], value: Any, error: BaseException | None) -> None:
+    if not future.done():
+        future.set_result((value, error))
+
+
+def _nothing() -> None:
+    pass
 
 
 class VirtualWorkers:

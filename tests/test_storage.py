@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,7 +143,7 @@ class SlowLane:
     """A lane whose thread has not come yet to what is to be called last."""
 
     def __init__(self, lane: Lane, last: list[Callable[[], object]]) -> None:
-        self.run, self.close = lane.run, lane.close
+        self.run, self.begin, self.close = lane.run, lane.begin, lane.close
         self._lane = lane
         self._last = last
 
@@ -171,6 +172,63 @@ async def test_a_file_that_is_closed_late_is_not_the_one_that_is_open(
     assert await storage.claim(datetime(2030, 1, 1, tzinfo=UTC)) == []
     await storage.close()
     assert last == []
+
+
+class BrokenLane(SlowLane):
+    """A lane that makes no calls any more when it is broken."""
+
+    is_broken = False
+
+    def __init__(self, lane: Lane) -> None:
+        super().__init__(lane, [])
+        self.begin = self.begin_or_fail
+
+    def begin_or_fail(self, call: Callable[[], Any], done: Callable[[Any, BaseException | None], None], /) -> None:
+        """Make a call, or fail."""
+        if self.is_broken:
+            msg = "no more threads"
+            raise RuntimeError(msg)
+        self._lane.begin(call, done)
+
+
+async def test_a_lane_that_makes_no_calls_fails_the_verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits is told, those that come later are, and when it works again so does the storage."""
+    runtime, lanes = SystemRuntime(), list[BrokenLane]()
+    open_lane = runtime.workers.open_lane
+
+    def open_broken_lane(name: str) -> Lane:
+        lanes.append(BrokenLane(open_lane(name)))
+        return lanes[-1]
+
+    monkeypatch.setattr(runtime.workers, "open_lane", open_broken_lane)
+    storage = SQLiteStorage(tmp_path / "jobs.db")
+    await storage.open(runtime)
+    lanes[0].is_broken = True
+    for _ in range(2):
+        results = await asyncio.gather(storage.find(), storage.find("it"), return_exceptions=True)
+        assert [str(result) for result in results] == [f"cannot use {str(storage.path)!r}: no more threads"] * 2
+    lanes[0].is_broken = False
+    assert await storage.find() == []
+    await storage.close()
+
+
+async def test_a_verb_that_is_being_written_fails_when_the_storage_is_abandoned(tmp_path: Path) -> None:
+    """Its transaction may still be made; nobody hears of it, and the next one begins with the file as it is then."""
+    storage = SQLiteStorage(tmp_path / "jobs.db")
+    await storage.open(SystemRuntime())
+    job = StoredJob(id="it", task="task", arguments=b"{}", exec_at=NOON, scheduled_for=NOON)
+    adding = asyncio.ensure_future(storage.add(job, replace=False))
+    waiting = asyncio.ensure_future(storage.find())
+    for _ in range(2):
+        await asyncio.sleep(0)  # the first turn submits, the second hands it to the thread
+    late = asyncio.ensure_future(storage.find())
+    await asyncio.sleep(0)
+    storage.abandon()
+    results = await asyncio.gather(adding, waiting, late, return_exceptions=True)
+    assert [type(result) for result in results] == [StorageError] * 3
+    await storage.open(SystemRuntime())
+    assert [row.id for row in await storage.find()] in ([], ["it"])
+    await storage.close()
 
 
 @pytest.mark.slow

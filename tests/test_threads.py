@@ -14,7 +14,7 @@ import pytest
 
 from jobify import ApplicationStateError, JobFailedError, Jobify, JobStatus, SystemRuntime, Task, WorkerError
 from jobify.storage import MemoryStorage
-from jobify_testing import TransitionLog, VirtualClock, VirtualTimeWarning
+from jobify_testing import TransitionLog, VirtualClock, VirtualLoop, VirtualTimeWarning
 from tests.off_loop import (
     die,
     fail,
@@ -188,17 +188,64 @@ async def test_a_lane_makes_its_calls_in_order_and_to_the_end() -> None:
     """A lane calls one function after the other; who is cancelled gives up the answer, not the call."""
     lane = SystemRuntime().workers.open_lane("test")
     made: list[int] = []
+    told: list[tuple[object, object]] = []
+
+    def tell(value: object, error: object) -> None:
+        told.append((value, error))
+
     gate = threading.Event()
     first = asyncio.ensure_future(lane.run(gate.wait))
     others = [asyncio.ensure_future(lane.run(partial(made.append, n))) for n in range(5)]
     await asyncio.sleep(0)
+    failure = OSError("a failure")
+    lane.begin(lambda: made.append(5), tell)
+    lane.begin(partial(_raise, failure), tell)
     others[2].cancel()
     gate.set()
     await lane.close()
-    assert made == [0, 1, 2, 3, 4]
+    assert made == [0, 1, 2, 3, 4, 5]
+    assert told == [(None, None), (None, failure)]
     assert await first is True
     with pytest.raises(RuntimeError, match="closed"):
         await lane.run(gate.wait)
+    with pytest.raises(RuntimeError, match="closed"):
+        lane.begin(gate.wait, tell)
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.virtual_clock
+async def test_a_virtual_lane_makes_its_calls_in_order_and_to_the_end() -> None:
+    """It promises the same, to those with a task and to those without one; what was abandoned is not made."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    workers = loop.jobify_runtime.workers
+    lane, made = workers.open_lane("test"), list[object]()
+
+    def tell(value: object, error: object) -> None:
+        made.append((value, error))
+
+    failure = OSError("a failure")
+    lane.begin(lambda: "a", tell)
+    waiting = asyncio.ensure_future(lane.run(lambda: made.append("b")))
+    await asyncio.sleep(0)
+    lane.begin(partial(_raise, failure), tell)
+    await lane.close()
+    assert made == [("a", None), "b", (None, failure)]
+    await waiting
+    with pytest.raises(RuntimeError, match="closed"):
+        lane.begin(print, tell)
+    abandoned = workers.open_lane("test")
+    abandoned.begin(lambda: made.append("never"), tell)
+    waiting = asyncio.ensure_future(abandoned.run(lambda: made.append("never")))
+    await asyncio.sleep(0)
+    made.clear()
+    abandoned.abandon(lambda: made.append("last"))
+    with pytest.raises(RuntimeError, match="abandoned"):
+        await waiting
+    assert made == ["last"]
 
 
 @pytest.mark.slow

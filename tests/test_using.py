@@ -51,7 +51,7 @@ def as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
 async def test_a_job_is_there_with_the_commit(
     shop: Shop, connection: sqlite3.Connection, job_transitions: TransitionLog
 ) -> None:
-    """It is committed with the rest, and starts at that moment; nothing of it is told before."""
+    """It is committed with the rest, and starts when that is seen, soon after; nothing of it is told before."""
     async with shop.app:
         with connection:
             connection.execute("INSERT INTO orders VALUES ('shoes')")
@@ -61,9 +61,9 @@ async def test_a_job_is_there_with_the_commit(
             assert list(job_transitions) == []
         assert await job == "shoes"
         assert job.held is None
-    assert shop.ran == [(0, "shoes")]
+    assert shop.ran == [(0.01, "shoes")]
     assert [event.reason for event in job_transitions if isinstance(event, Transition)] == [None] * 3
-    assert job_transitions.timeline(job) == [(0, "scheduled"), (0, "running"), (0, "success")]
+    assert job_transitions.timeline(job) == [(0.01, "scheduled"), (0.01, "running"), (0.01, "success")]
 
 
 async def test_a_rollback_leaves_no_job(

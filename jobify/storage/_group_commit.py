@@ -3,12 +3,12 @@
 import asyncio
 import contextvars
 import sqlite3
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from jobify._steps import Step
 from jobify._workers import Lane
 from jobify.exceptions import StorageError
 from jobify.storage._sqlite_file import OpenFile
@@ -24,7 +24,9 @@ class _Verb(NamedTuple):
 
 
 class GroupCommit:
-    """The one writer of a file.
+    """The one writer of a file: one transaction after the other, each begun when the one before is over.
+
+    It is made of callbacks. A task for each transaction would cost two more turns of the loop.
 
     Args:
         path: the database, for what errors say.
@@ -38,8 +40,8 @@ class GroupCommit:
         self._file = file
         self._waiting: list[_Verb] = []
         self._writing: list[_Verb] = []
-        self._pump: Step[None] | None = None
-        self._abandoned = False
+        self._singly: deque[_Verb] = deque()
+        self._idle: asyncio.Future[None] | None = None  # resolved when all is written; None if nothing is
 
     def submit(self, write: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Have a verb written, and return, to who awaits it, its answer; to cancel that gives up the answer only.
@@ -50,52 +52,62 @@ class GroupCommit:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         self._waiting.append(_Verb(write, answer))
-        if self._pump is None:
-            self._pump = Step(self._write_all(), loop=loop, context=contextvars.Context())
+        if self._idle is None:
+            self._idle = loop.create_future()
+            # Soon, not now: others of this turn of the loop share it. Not in the context of the caller: it serves all.
+            loop.call_soon(self._write_next, context=contextvars.Context())
         return answer
 
     async def drain(self) -> None:
         """Return when all that was submitted is written."""
-        pump = self._pump
-        if pump is not None and pump.get_loop() is asyncio.get_running_loop():  # else it will never end
-            await asyncio.wait([pump])
+        idle = self._idle
+        if idle is not None and idle.get_loop() is asyncio.get_running_loop():  # else it will never end
+            await asyncio.wait([idle])
 
     def abandon(self) -> None:
         """Write nothing more, and let all that wait fail."""
-        self._abandoned = True
-        verbs = [*self._writing, *self._waiting]
-        self._writing, self._waiting = [], []
-        for verb in verbs:
-            if not verb.answer.get_loop().is_closed():
-                self._fail(verb, RuntimeError("the app was abandoned"))
+        self._fail_all(RuntimeError("the app was abandoned"))
 
-    async def _write_all(self) -> None:
-        try:
-            while self._waiting and not self._abandoned:
-                self._writing, self._waiting = self._waiting, []
-                await self._write_batch(self._writing)
-        finally:
-            self._pump = None
-            self._writing = []
-
-    async def _write_batch(self, batch: list[_Verb]) -> None:
-        try:
-            answers = await self._lane.run(partial(self._file.transact, [verb.write for verb in batch]))
-        except Exception as error:  # noqa: BLE001  # who asked for it gets it
-            if len(batch) > 1 and not isinstance(error, sqlite3.OperationalError):
-                for verb in batch:  # one of them cannot be written, which is not the fault of the others
-                    await self._write_batch([verb])
-                return
-            for verb in batch:
-                self._fail(verb, error)
+    def _write_next(self) -> None:
+        if self._singly:
+            self._writing = [self._singly.popleft()]
+        elif self._waiting:
+            self._writing, self._waiting = self._waiting, []
         else:
-            for verb, answer in zip(batch, answers, strict=True):
+            idle, self._idle = self._idle, None
+            if idle is not None and not idle.done():
+                idle.set_result(None)
+            return
+        batch = self._writing
+        transact = partial(self._file.transact, [verb.write for verb in batch])
+        try:
+            self._lane.begin(transact, partial(self._written, batch))
+        except Exception as error:  # noqa: BLE001  # who asked for it gets it
+            self._fail_all(error)
+            self._write_next()  # it has nothing to write
+
+    def _written(self, batch: list[_Verb], answers: list[Any] | None, error: BaseException | None) -> None:
+        self._writing = []
+        if error is None:
+            for verb, answer in zip(batch, answers or (), strict=True):
                 if not verb.answer.done():
                     verb.answer.set_result(answer)
+        elif len(batch) > 1 and not isinstance(error, sqlite3.OperationalError):
+            self._singly.extend(batch)  # one of them cannot be written, which is not the fault of the others
+        else:
+            self._fail(batch, error)
+        self._write_next()
 
-    def _fail(self, verb: _Verb, error: BaseException) -> None:
-        if not verb.answer.done():
-            failure = StorageError(f"cannot use {str(self._path)!r}: {error}")
-            failure.__cause__ = error
-            verb.answer.set_exception(failure)
-            verb.answer.exception()  # its caller may be gone
+    def _fail_all(self, error: BaseException) -> None:
+        verbs = [*self._writing, *self._singly, *self._waiting]
+        self._writing, self._waiting = [], []
+        self._singly.clear()
+        self._fail(verbs, error)
+
+    def _fail(self, verbs: list[_Verb], error: BaseException) -> None:
+        for verb in verbs:
+            if not verb.answer.done() and not verb.answer.get_loop().is_closed():
+                failure = StorageError(f"cannot use {str(self._path)!r}: {error}")
+                failure.__cause__ = error
+                verb.answer.set_exception(failure)
+                verb.answer.exception()  # its caller may be gone
