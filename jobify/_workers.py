@@ -110,7 +110,7 @@ class _Thread:
 
     def end(self, last: Callable[[], object] | None = None) -> None:
         """End after the calls that were submitted; with `last`, without those that have not begun, but with it."""
-        self._last = last
+        self._last = last or self._last  # who closes what was abandoned takes nothing back
         self._calls.put(None)
 
 
@@ -156,6 +156,9 @@ class _ThreadLane:
         for answer in tuple(self._answers):
             if not answer.done() and not answer.get_loop().is_closed():
                 answer.set_result(_Answer(None, RuntimeError("the lane was abandoned")))
+        for ended in self._pending:
+            if not ended.done() and not ended.get_loop().is_closed():
+                ended.set_result(None)
 
     async def close(self) -> None:
         """Return when all calls have ended."""

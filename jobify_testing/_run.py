@@ -1,6 +1,7 @@
 """Virtual time without pytest."""
 
 import asyncio
+import inspect
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -40,5 +41,6 @@ def run(main: Coroutine[Any, Any, T], *, options: VirtualOptions | None = None, 
             with wall_follows(loop.jobify_runtime.clock):
                 return runner.run(main)
         finally:
-            main.close()  # it may not have begun
+            if inspect.iscoroutine(main) and inspect.getcoroutinestate(main) == inspect.CORO_CREATED:
+                main.close()  # there was no virtual time for it
             loop.clear_away()

@@ -43,13 +43,18 @@ class _Lane:
         if self._closed:
             msg = "cannot use a lane after it was closed"
             raise RuntimeError(msg)
-        self._calls.append((call, done))
+        self._calls.append((partial(contextvars.copy_context().run, call), done))
         if len(self._calls) == 1:
-            self._loop.call_soon(self._make_call, self._turns())
+            self._call_soon()
+
+    def _call_soon(self, turns: int | None = None) -> None:
+        # Not in the context of a caller: the lane serves all.
+        turns = self._turns() if turns is None else turns
+        self._loop.call_soon(self._make_call, turns, context=contextvars.Context())
 
     def _make_call(self, turns: int) -> None:
         if turns:
-            self._loop.call_soon(self._make_call, turns - 1)
+            self._call_soon(turns - 1)
             return
         if not self._calls:  # the lane was abandoned
             return
@@ -62,7 +67,7 @@ class _Lane:
         if self._calls:
             self._calls.popleft()
             if self._calls:
-                self._loop.call_soon(self._make_call, self._turns())
+                self._call_soon()
             done(value, error)
 
     async def close(self) -> None:
@@ -72,6 +77,7 @@ class _Lane:
         if self._calls:
             ended = self._loop.create_future()
             self._calls.append((_nothing, partial(_give, ended)))
+            self._answers.add(ended)
             await ended
 
     def abandon(self, last: Callable[[], object], /) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+import jobify.storage._sqlite_rows as sqlite_rows
+import jobify_testing
 from jobify import DuplicateJobError, Jobify, Lane, StorageError, SystemRuntime
 from jobify.storage import Added, Host, MemoryStorage, SQLiteStorage, Storage, StoredJob
 from jobify_testing import StorageContract, VirtualClock, VirtualLoop
@@ -229,6 +231,58 @@ async def test_a_verb_that_is_being_written_fails_when_the_storage_is_abandoned(
     await storage.open(SystemRuntime())
     assert [row.id for row in await storage.find()] in ([], ["it"])
     await storage.close()
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_close_ends_when_the_storage_is_abandoned(tmp_path: Path, turns: int) -> None:
+    """Wherever it is: also if calls wait in its thread that will not be made any more."""
+    await _abandon_while_it_closes(tmp_path, SystemRuntime(), turns)
+
+
+@pytest.mark.virtual_clock(storage="keep")
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_close_on_virtual_time_ends_when_the_storage_is_abandoned(tmp_path: Path, turns: int) -> None:
+    """The same, where calls are made on the loop."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    await _abandon_while_it_closes(tmp_path, loop.jobify_runtime, turns)
+
+
+async def _abandon_while_it_closes(folder: Path, host: Host, turns: int) -> None:
+    storage = SQLiteStorage(folder / "jobs.db")
+    await storage.open(host)
+    finding = [asyncio.ensure_future(storage.find()) for _ in range(3)]
+    asking = [asyncio.ensure_future(storage.were_committed([])) for _ in range(3)]
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(storage.close())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    storage.abandon()
+    results: list[object] = await asyncio.gather(*finding, *asking, closing, return_exceptions=True)
+    assert {type(result) for result in results} <= {list, type(None), StorageError, RuntimeError}
+
+
+def test_an_interrupt_in_a_write_ends_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On virtual time calls are made on the main thread: what a person or a plugin raises there is not swallowed."""
+    app, interrupts = Jobify(storage=SQLiteStorage(tmp_path / "jobs.db")), [KeyboardInterrupt()]
+    transact = sqlite_rows.transact
+
+    def interrupted(*arguments: Any) -> list[Any]:
+        if len(arguments[1]) > 1:
+            raise interrupts.pop()
+        return transact(*arguments)
+
+    @app.task(name="work")
+    async def work() -> None: ...
+
+    async def main() -> None:
+        async with app:
+            await asyncio.gather(work.push(), work.push())
+
+    monkeypatch.setattr(sqlite_rows, "transact", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        jobify_testing.run(main())
+    assert interrupts == []
 
 
 @pytest.mark.slow

@@ -468,6 +468,29 @@ def test_runs_without_pytest() -> None:
         assert runner.run(asyncio.sleep(86_400, "slept")) == "slept"
 
 
+def test_run_lets_a_program_that_is_interrupted_clean_up() -> None:
+    """What ends the program comes out of `run`, behind all `finally`, as it does of `asyncio.run`."""
+    cleaned: list[str] = []
+
+    async def end() -> None:
+        await asyncio.sleep(1)
+        raise SystemExit(3)
+
+    async def main() -> None:
+        ending = asyncio.create_task(end())
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(0)
+            cleaned.append(ending.get_name())
+
+    with pytest.raises(SystemExit):
+        run(main())
+    assert len(cleaned) == 1
+    with pytest.raises((ValueError, TypeError), match="coroutine"):
+        run(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # wrong on purpose
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -67,6 +67,7 @@ class GroupCommit:
     def abandon(self) -> None:
         """Write nothing more, and let all that wait fail."""
         self._fail_all(RuntimeError("the app was abandoned"))
+        self._rest()
 
     def _write_next(self) -> None:
         if self._singly:
@@ -74,9 +75,7 @@ class GroupCommit:
         elif self._waiting:
             self._writing, self._waiting = self._waiting, []
         else:
-            idle, self._idle = self._idle, None
-            if idle is not None and not idle.done():
-                idle.set_result(None)
+            self._rest()
             return
         batch = self._writing
         transact = partial(self._file.transact, [verb.write for verb in batch])
@@ -92,11 +91,18 @@ class GroupCommit:
             for verb, answer in zip(batch, answers or (), strict=True):
                 if not verb.answer.done():
                     verb.answer.set_result(answer)
-        elif len(batch) > 1 and not isinstance(error, sqlite3.OperationalError):
+        elif len(batch) > 1 and isinstance(error, Exception) and not isinstance(error, sqlite3.OperationalError):
             self._singly.extend(batch)  # one of them cannot be written, which is not the fault of the others
         else:
             self._fail(batch, error)
         self._write_next()
+        if error is not None and not isinstance(error, Exception):
+            raise error  # it is meant for the program
+
+    def _rest(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None and not idle.done() and not idle.get_loop().is_closed():
+            idle.set_result(None)
 
     def _fail_all(self, error: BaseException) -> None:
         verbs = [*self._writing, *self._singly, *self._waiting]
