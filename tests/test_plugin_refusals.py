@@ -212,3 +212,38 @@ def test_two_runners_at_once_are_refused(pytester: pytest.Pytester, mode: str, m
     result = run(pytester, f"--asyncio-mode={mode}")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"*::test_both: cannot be run both by pytest-asyncio and by AnyIO, *; {remedy}"])
+
+
+def test_a_loop_whose_class_another_plugin_swaps_is_refused(pytester: pytest.Pytester) -> None:
+    """E57: looptime does that to each loop that pytest-asyncio has made; it would be a second virtual time."""
+    pytester.makeconftest(
+        """
+        import asyncio
+
+        import pytest
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_fixture_setup(fixturedef, request):
+            result = yield
+            loop = getattr(result, "get_loop", lambda: result)()
+            if isinstance(loop, asyncio.AbstractEventLoop):
+                kind = type(loop)
+                loop.__class__ = type("Patched" + kind.__name__, (kind,), {})
+            return result
+        """
+    )
+    make(
+        pytester,
+        """
+        from program import *
+
+        async def test_virtual(virtual_clock):
+            raise AssertionError
+
+        async def test_real():
+            assert type(asyncio.get_running_loop()).__name__.startswith("Patched")
+        """,
+    )
+    result = run(pytester)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["virtual time is not possible here: the test runs on <Patched* *"])
