@@ -3,6 +3,7 @@
 These functions decide, and change nothing.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from random import Random
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from jobify._records import due_of, make_up, times_now
 from jobify._run import JobStatus, Run
 from jobify._triggers import Trigger
 from jobify._zones import check_calendar, shown_in
+from jobify.storage import StoredJob, StoredRun
 
 
 class Aftermath(NamedTuple):
@@ -33,6 +35,32 @@ class Aftermath(NamedTuple):
     following: Next | None = None
     overlap: Decision | None = None
     last_status: JobStatus | None = None
+
+
+_OVER = Aftermath(0)
+
+
+@dataclass(slots=True, eq=False)
+class End:
+    """The end of a run, while it is written.
+
+    Attributes:
+        entry: the job.
+        number: its row.
+        outcome: of the attempt.
+        now: when that was.
+        after: what follows from it.
+        row: the row of the job then; None if it is over.
+        runs: what the history gets.
+    """
+
+    entry: Entry
+    number: int
+    outcome: Outcome
+    now: datetime
+    after: Aftermath
+    row: StoredJob | None
+    runs: tuple[StoredRun, ...]
 
 
 def due_of_retry(entry: Entry, error: BaseException, clock: Clock, random: Random, tz: tzinfo) -> Due | None:
@@ -61,7 +89,7 @@ def aftermath(entry: Entry, outcome: Outcome, clock: Clock, random: Random, tz: 
     trigger = entry.trigger
     failures = entry.failures + 1 if outcome.error is not None else 0
     if trigger is None:
-        return Aftermath(failures)
+        return Aftermath(failures) if failures else _OVER
     if entry.given_up:
         return Aftermath(failures, last_status=JobStatus.CANCELLED)
     if trigger.max_failures is not None and failures >= trigger.max_failures:
@@ -128,13 +156,6 @@ def missed(entry: Entry, late: float, clock: Clock, tz: tzinfo, *, here: Nominal
 
 def ended_run(entry: Entry, outcome: Outcome, now: datetime, tz: tzinfo) -> Run[Any]:
     """Return the run that has ended now."""
-    return Run(
-        job_id=entry.id,
-        status=outcome.status,
-        scheduled_for=shown_in(entry.scheduled_for, tz),
-        started_at=shown_in(entry.started_at or now, tz),
-        finished_at=shown_in(now, tz),
-        attempts=entry.attempt,
-        error=outcome.error,
-        value=outcome.value,
-    )
+    value, error = outcome.value, outcome.error
+    due, started_at = shown_in(entry.scheduled_for, tz), shown_in(entry.started_at or now, tz)
+    return Run(entry.id, outcome.status, due, started_at, shown_in(now, tz), entry.attempt, error, value)

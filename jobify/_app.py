@@ -198,7 +198,7 @@ class Jobify(Questions):
             msg = "cannot stop the app: it is starting; await start() first, or cancel the task that awaits it"
             raise ApplicationStateError(msg)
         loop = self._check_loop("stop the app")
-        is_inside = self._scheduler is not None and self._scheduler.runner.is_around()
+        is_inside = self._scheduler is not None and self._scheduler.runner.attempts.is_around()
         if self._scheduler is not None and self._stop is None:
             self._state = AppState.STOPPING
             self._stop = Step(self._shut_down(self._scheduler, self._start_number), loop=loop)

@@ -1,6 +1,6 @@
 """Jobs that run beside the one whose times they are meant for: what `Overlap.ALLOW` allows."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -31,7 +31,7 @@ class Adder(Protocol):
     ledger: Ledger
     chronicle: Chronicle
 
-    async def add(self, order: Order) -> Job[Any]:
+    def add(self, order: Order) -> Awaitable[Job[Any]]:
         """Accept an order."""
         ...
 

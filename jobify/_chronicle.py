@@ -38,33 +38,40 @@ class Chronicle:
         self._serialized = serialized
         self._until_pruned = _PRUNED_EACH
 
-    def is_due(self, runs: list[StoredRun]) -> bool:
+    @property
+    def most(self) -> int:
+        """How many records are kept at most."""
+        return self.retention.most if self.retention is not None else 0
+
+    def is_due(self, runs: tuple[StoredRun, ...]) -> bool:
         """Whether so many records were made that the old ones are to be forgotten."""
+        if self.retention is None:
+            return False
         self._until_pruned -= len(runs)
         if self._until_pruned > 0:
             return False
         self._until_pruned = _PRUNED_EACH
         return True
 
-    def ended(self, entry: Entry, outcome: Outcome, now: datetime) -> list[StoredRun]:
+    def ended(self, entry: Entry, outcome: Outcome, now: datetime) -> tuple[StoredRun, ...]:
         """Return the row of a run that has ended now; none if its job was replaced: the id is another's."""
         if entry.given_up == "replaced":
-            return []
+            return ()
         error = in_words(outcome.error) if outcome.error is not None else None
         value = reason = None
         if error is None and entry.kept and self.retention is not None:
             value, reason = self._stored(entry, outcome.value)
         return self._row(entry, str(outcome.status), error=error, value=value, reason=reason, now=now)
 
-    def called_off(self, entry: Entry, reason: str) -> list[StoredRun]:
+    def called_off(self, entry: Entry, reason: str) -> tuple[StoredRun, ...]:
         """Return the row of a run that is not to be, or not to go on."""
         return self._row(entry, RunStatus.CANCELLED, reason=reason)
 
-    def interrupted(self, entry: Entry) -> list[StoredRun]:
+    def interrupted(self, entry: Entry) -> tuple[StoredRun, ...]:
         """Return the row of a run that a crash has cut short."""
         return self._row(entry, RunStatus.INTERRUPTED, reason="crash")
 
-    def skipped(self, entry: Entry, passed: tuple[Passed, ...], reason: str) -> list[StoredRun]:
+    def skipped(self, entry: Entry, passed: tuple[Passed, ...], reason: str) -> tuple[StoredRun, ...]:
         """Return the rows of times at which no run happened; none if there are none."""
         rows: list[StoredRun] = []
         for stretch in passed:
@@ -72,7 +79,7 @@ class Chronicle:
                 row.scheduled_for, row.last, row.count = stretch.first.moment, stretch.last.moment, stretch.count
                 row.started_at, row.attempts = None, 0
                 rows.append(row)
-        return rows
+        return tuple(rows)
 
     def _row(
         self,
@@ -83,15 +90,15 @@ class Chronicle:
         value: Any = None,
         reason: str | None = None,
         now: datetime | None = None,
-    ) -> list[StoredRun]:
+    ) -> tuple[StoredRun, ...]:
         if not entry.kept or self.retention is None:
-            return []
+            return ()
         now = now or self._clock.now()
         try:
             expires_at = now + self.retention.of(status)
         except OverflowError:
             expires_at = _FOREVER
-        return [
+        return (
             StoredRun(
                 job=entry.kept,
                 job_id=entry.id,
@@ -107,8 +114,8 @@ class Chronicle:
                 reason=reason,
                 process=self._process,
                 expires_at=expires_at,
-            )
-        ]
+            ),
+        )
 
     def _stored(self, entry: Entry, value: object) -> tuple[Any, str | None]:
         """Return a result as it is stored, and why it is not if it is not."""

@@ -32,7 +32,7 @@ async def declare(scheduler: Scheduler, spec: TaskSpec, rows: dict[str, StoredJo
         return None
     rows.pop(spec.name, None)
     try:
-        entry = scheduler.make_entry(order)
+        entry = scheduler.acceptance.make_entry(order)
     except InvalidScheduleError as error:
         logger.info("the declared recurrence of %r is over: %s", spec.name, error)
         entry = None
@@ -54,7 +54,7 @@ async def _is_kept(
     """Whether a stored job goes on: it is what is declared, or differs from that in limits and policies only."""
     if not order.spec.durable:
         return False
-    tz, arguments = scheduler.settings.tz, scheduler.packed(order)
+    tz, arguments = scheduler.settings.tz, scheduler.acceptance.packed(order)
     declaration = trigger_to_text(trigger.in_zone(tz))
     if (stored.declaration, stored.arguments) == (declaration, arguments):
         return True
@@ -82,7 +82,7 @@ def _has_same_times(stored: StoredJob, trigger: Trigger, tz: tzinfo) -> bool:
 async def _begin(scheduler: Scheduler, spec: TaskSpec, entry: Entry | None, stored: StoredJob | None) -> Entry | None:
     """Write a recurrence that begins now, in the place of a stored job if there is one; None if it is not ours."""
     ask, storage = scheduler.keeper.ask, scheduler.storage
-    runs = _tell_missed(scheduler, spec, stored) if stored is not None else []
+    runs = _tell_missed(scheduler, spec, stored) if stored is not None else ()
     if entry is None or not spec.durable:
         if stored is not None:
             await ask(storage.remove, stored.number, runs=runs)
@@ -97,12 +97,12 @@ async def _begin(scheduler: Scheduler, spec: TaskSpec, entry: Entry | None, stor
     return entry if not storage.shared or storage.is_mine(entry.row) else None
 
 
-def _tell_missed(scheduler: Scheduler, spec: TaskSpec, stored: StoredJob) -> list[StoredRun]:
+def _tell_missed(scheduler: Scheduler, spec: TaskSpec, stored: StoredJob) -> tuple[StoredRun, ...]:
     """Tell which times of a job that is replaced have passed; return that for the history."""
     try:
         old = from_row(stored, spec, owner=scheduler.owner, clock=scheduler.clock, tz=scheduler.settings.tz)
     except InvalidScheduleError:  # it was written by a newer version
-        return []
+        return ()
     reason = "paused" if old.paused else "missed"
     passed = passed_until_now(old, scheduler.clock, scheduler.settings.tz)
     scheduler.ledger.skip(old, passed, reason=reason)

@@ -4,9 +4,10 @@ The storage commits, then the job moves, then it is told: in this order at every
 """
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Coroutine
 
-from jobify._aftermath import after_run, aftermath, coming, due_of_retry, ended_run
+from jobify._aftermath import End, after_run, aftermath, coming, due_of_retry, ended_run
 from jobify._chronicle import Chronicle
 from jobify._clock import Clock
 from jobify._entry import Due, Entry, Next
@@ -19,7 +20,9 @@ from jobify._records import row_after_run, row_in_backoff, times_now
 from jobify._run import JobStatus
 from jobify._runtime import Runtime
 from jobify._settings import Settings
+from jobify.exceptions import StorageError
 from jobify.storage import StoredJob, StoredRun
+from jobify.storage._answer import Answer, is_prompt
 
 
 class Ending:
@@ -34,6 +37,8 @@ class Ending:
         chronicle: its history.
         wait: lets a job wait for its time.
         put_back: leaves a job, of which nothing more can be said, to the next start.
+        unwatch: looks no more for times that come meanwhile, if a job is over.
+        context: of the runs.
 
     Attributes:
         over: whether the app has let go of all jobs.
@@ -50,6 +55,8 @@ class Ending:
         *,
         wait: Callable[[Entry], None],
         put_back: Callable[[Entry], None],
+        unwatch: Callable[[Entry], None],
+        context: contextvars.Context,
     ) -> None:
         self.over = False
         self._tz = settings.tz
@@ -60,11 +67,42 @@ class Ending:
         self._chronicle = chronicle
         self._wait = wait
         self._put_back = put_back
+        self._unwatch = unwatch
+        self._context = context
+        self._tell = self._go_on_at_once  # made once
+        self._is_pruning = False
 
     def conclude(self, entry: Entry, task: RunTask, outcome: Outcome) -> Awaitable[None]:
         """Let a job go on behind an attempt that has ended by itself."""
         step = self._end_run(entry, outcome) if outcome.error is None else self._conclude(entry, outcome, outcome.error)
         return self._carry(entry, task, step)
+
+    def end_at_once(self, entry: Entry, outcome: Outcome) -> bool:
+        """Have the end of a run written, and let nobody wait for that; return whether it is.
+
+        Nearly all runs come along here. A task that waits for the write would cost a turn of the loop, and while many
+        are written, most of the memory that they take.
+        """
+        keeper, spec = self._keeper, entry.spec
+        may_go_on = outcome.error is not None and spec is not None and spec.retry is not None
+        if may_go_on or not entry.row or not is_prompt(keeper.storage.finish):
+            return False
+        if keeper.is_busy(entry) or keeper.has_others(entry.id):
+            return False
+        try:
+            end = self._end_of(entry, outcome)
+            end.runs = entry.unwritten + end.runs
+            answer = keeper.storage.finish(end.number, end.row, runs=end.runs)
+        except StorageError:
+            return False  # who insists sees to it
+        except BaseException:
+            self._put_back(entry)
+            raise
+        assert isinstance(answer, Answer)  # noqa: S101  # the verb is prompt
+        entry.unwritten = ()
+        answer.about, answer.told = end, self._tell
+        keeper.enter(None, entry)
+        return True
 
     def overtake(self, entry: Entry, task: RunTask) -> Awaitable[None]:
         """Let a job go on behind a run that was cancelled for the sake of a later time."""
@@ -95,16 +133,26 @@ class Ending:
             return
         await self._end_run(entry, outcome)
 
-    async def _write(self, entry: Entry, row: StoredJob | None, runs: list[StoredRun]) -> None:
+    async def _write(self, entry: Entry, row: StoredJob | None, runs: tuple[StoredRun, ...]) -> None:
         number, storage = entry.row, self._keeper.storage
-        runs, entry.unwritten = [*entry.unwritten, *runs], []
+        runs, entry.unwritten = entry.unwritten + runs, ()
         if (number or runs) and await self._keeper.insist(storage.finish, number, row, runs=runs):
-            self._ledger.unfinished.pop(number, None)
-            retention = self._chronicle.retention
-            if retention is not None and self._chronicle.is_due(runs):
-                self._keeper.in_background(self._keeper.insist(storage.prune, self._clock.now(), most=retention.most))
+            self._note(number, runs)
         if self.over:  # the app has let go of the job meanwhile
             raise asyncio.CancelledError
+
+    def _note(self, number: int, runs: tuple[StoredRun, ...]) -> None:
+        """Take note that the end of an attempt is written."""
+        self._ledger.unfinished.pop(number, None)
+        if self._chronicle.is_due(runs) and not self._is_pruning:
+            self._is_pruning = True
+            self._keeper.in_background(self._prune())
+
+    async def _prune(self) -> None:
+        try:
+            await self._keeper.insist(self._keeper.storage.prune, self._clock.now(), most=self._chronicle.most)
+        finally:
+            self._is_pruning = False
 
     async def _is_given_up(self, entry: Entry) -> bool:
         """Whether a job has no future, when who cancels or replaces it has had its way with the storage.
@@ -119,7 +167,7 @@ class Ending:
 
     async def _back_off(self, entry: Entry, due: Due, outcome: Outcome) -> bool:
         """Let a job wait for its next attempt; return whether it may still have one."""
-        await self._write(entry, row_in_backoff(entry, due) if entry.row else None, [])
+        await self._write(entry, row_in_backoff(entry, due) if entry.row else None, ())
         if await self._is_given_up(entry):
             return False
         entry.wait_until(due)
@@ -128,7 +176,53 @@ class Ending:
         logger.info("attempt %d of job %r failed; next in %g s", entry.attempt, entry.id, due.delay)
         return True
 
+    def _go_on_at_once(self, answer: Answer[None], _: object, error: BaseException | None) -> None:
+        """Let a job go on in the moment in which the end of its run is written, if nothing stands against that."""
+        end: End = answer.about
+        entry, keeper = end.entry, self._keeper
+        keeper.leave(None, entry)
+        if self.over:  # the app has let go of the job meanwhile
+            return
+        if error is not None or entry.given_up:
+            keeper.in_background(self._guarded(entry, self._go_on_late(end, error)), about=entry)
+            return
+        keeper.error = None
+        try:
+            # Not in the context of the task, which the function of the job may have changed.
+            self._context.copy().run(self._close, end)
+        except Exception:  # noqa: BLE001  # the log has it; others are told behind this
+            logger.exception("job %r is put back: jobify itself failed", entry.id)
+
+    def _close(self, end: End) -> None:
+        try:
+            self._note(end.number, end.runs)
+            self._end(end)
+            self._unwatch(end.entry)
+        except BaseException:
+            if not end.entry.done:  # nobody is to wait for ever
+                self._put_back(end.entry)
+            raise
+
+    async def _go_on_late(self, end: End, error: BaseException | None) -> None:
+        finish = self._keeper.storage.finish
+        if error is None or await self._keeper.insist_behind(error, finish, end.number, end.row, runs=end.runs):
+            self._note(end.number, end.runs)
+        await self._end_if_given_up(end)
+        self._unwatch(end.entry)
+
     async def _end_run(self, entry: Entry, outcome: Outcome) -> None:
+        end = self._end_of(entry, outcome)
+        await self._write(entry, end.row, end.runs)
+        await self._end_if_given_up(end)
+
+    async def _end_if_given_up(self, end: End) -> None:
+        if self.over:
+            raise asyncio.CancelledError
+        if end.entry.given_up and await self._is_given_up(end.entry):
+            end.after = aftermath(end.entry, end.outcome, self._clock, self._random, self._tz)
+        self._end(end)
+
+    def _end_of(self, entry: Entry, outcome: Outcome) -> End:
         now = self._clock.now()
         after = aftermath(entry, outcome, self._clock, self._random, self._tz)
         row = None
@@ -137,10 +231,12 @@ class Ending:
         runs = self._chronicle.ended(entry, outcome, now)
         if after.overlap is not None:
             runs += self._chronicle.skipped(entry, after.overlap.skipped, after.overlap.reason)
-        await self._write(entry, row, runs)
-        if entry.given_up and await self._is_given_up(entry):
-            after = aftermath(entry, outcome, self._clock, self._random, self._tz)
-        entry.last_run = ended_run(entry, outcome, now, self._tz)
+        return End(entry, entry.row, outcome, now, after, row, runs)
+
+    def _end(self, end: End) -> None:
+        """Let a job go on, now that the end of its run is written."""
+        entry, outcome, after = end.entry, end.outcome, end.after
+        entry.last_run = ended_run(entry, outcome, end.now, self._tz)
         self._ledger.move(entry, outcome.status, error=outcome.error)
         if after.overlap is not None:
             self._ledger.skip(entry, after.overlap.skipped, reason=after.overlap.reason)

@@ -145,6 +145,7 @@ class Entry(JobState):
         run_task: what carries an attempt, from its slot to its end.
         given_up: why the job has no future beyond the run in progress: "cancelled", "replaced", or `LOST`.
         begun: whether the row of a job that has not started says already that an attempt is in progress.
+        handed: whether who has pushed the job has its handle before its first attempt is made.
         cut: whether the attempt was cancelled by a stop of the app.
         elsewhere: whether another process holds the job, and this one only follows what becomes of it.
         seen: the number of the last run of it that this process knows, if it is followed.
@@ -162,6 +163,7 @@ class Entry(JobState):
         "elsewhere",
         "follows_wall_clock",
         "given_up",
+        "handed",
         "here",
         "interruptions",
         "judged",
@@ -208,7 +210,7 @@ class Entry(JobState):
         self.covered: Nominal | None = None
         self.until: Nominal | None = None
         self.judged = False
-        self.unwritten: list[StoredRun] = []
+        self.unwritten: tuple[StoredRun, ...] = ()
         self.overtaken = False
         self.watch: Watch | None = None
         self.interruptions = 0
@@ -216,6 +218,7 @@ class Entry(JobState):
         self.run_task: asyncio.Task[None] | None = None
         self.given_up: str | None = None
         self.begun = False
+        self.handed = False
         self.cut = False
         self.elsewhere = False
         self.seen = 0
@@ -239,11 +242,14 @@ class Entry(JobState):
     def follow(self, trigger: Trigger | None) -> None:
         """Recur so from now on; None for not at all."""
         self.trigger = trigger
-        self.trigger_text = trigger_to_text(trigger) if trigger is not None else None
+        self.trigger_text = None
         self.recurring = trigger is not None
-        self.follows_wall_clock = not isinstance(trigger, Every)
-        self.cron_expression = trigger.expression if isinstance(trigger, Cron) else None
+        self.follows_wall_clock = True
+        self.cron_expression = None
         if trigger is not None:
+            self.trigger_text = trigger_to_text(trigger)
+            self.follows_wall_clock = not isinstance(trigger, Every)
+            self.cron_expression = trigger.expression if isinstance(trigger, Cron) else None
             self.misfire_policy = trigger.misfire_policy
 
     def unpack(self) -> None:

@@ -127,7 +127,7 @@ class Executor:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert isinstance(task, RunTask)  # noqa: S101  # the runner makes no other
-        _around.set(task)
+        token = _around.set(task)
         task.is_in_body = True
         try:
             if spec.run_mode is RunMode.MAIN:
@@ -147,7 +147,7 @@ class Executor:
         finally:
             task.is_in_body = False
             if asyncio.current_task(loop) is task:  # else it is being thrown away, in the context of somebody else
-                _around.set(None)  # or the task and its context would hold each other
+                _around.reset(token)  # or the task and its context would hold each other
         return Outcome(JobStatus.SUCCESS, value, None)
 
     async def _call_off_loop(

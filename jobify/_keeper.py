@@ -1,13 +1,12 @@
 """The way of the scheduler to its storage: nothing is cut in two, nothing is given up too early."""
 
 import asyncio
-import contextvars
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, ParamSpec, TypeVar
 
 from jobify._clock import Alarm, Clock
 from jobify._log import logger
+from jobify._progress import Progress, behind
 from jobify._steps import Step, is_hurried, pause
 from jobify._words import in_words
 from jobify.exceptions import DuplicateJobError, StorageError
@@ -19,7 +18,7 @@ T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 
-class Keeper:
+class Keeper(Progress):
     """Carries out what must be done whole, and repeats what must be written.
 
     Attributes:
@@ -28,17 +27,14 @@ class Keeper:
     """
 
     def __init__(self, storage: Storage, clock: Clock) -> None:
+        super().__init__()
         self.storage = storage
         self.error: StorageError | None = None
         self._of_read: StorageError | None = None
         self._clock = clock
-        self._busy: dict[Hashable, Step[Any]] = {}
-        self._lines: dict[Hashable, deque[asyncio.Future[None]]] = {}
-        self._steps: set[Step[Any]] = set()
         self._pauses: dict[asyncio.Future[None], Alarm] = {}
         self._closing = False
         self._abandoned = False
-        self._context = contextvars.copy_context()
 
     def whole(
         self, step: Coroutine[Any, Any, T], *, stored: bool, about: Hashable = None, by: Step[Any] | None = None
@@ -54,18 +50,18 @@ class Keeper:
         if by is None or about in self._busy:
             return self.begin(step, about=about)
         by.is_whole = True
-        self._enter(by, about)
+        self.enter(by, about)
         return self._carry(step, by, about)
 
     def begin(self, step: Coroutine[Any, Any, T], *, about: Hashable = None) -> asyncio.Future[T]:
         """Have a step carried out, whoever waits for the answer: to cancel that is harmless."""
-        if (previous := self._busy.get(about)) is not None:
-            step = _behind(previous, step)
+        if about in self._busy:
+            step = behind(self._end_of(about), step)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         # Not in the context of the caller: a step belongs to the app, whoever asked for it.
         task = Step(self._answer(answer, step, about), loop=loop, context=self._context.copy())
-        self._enter(task, about)
+        self.enter(task, about)
         return answer
 
     def in_background(self, step: Coroutine[Any, Any, object], *, about: Hashable = None) -> None:
@@ -86,7 +82,7 @@ class Keeper:
             try:
                 result = await step
             finally:
-                self._leave(task, about)
+                self.leave(task, about)
         except asyncio.CancelledError:
             answer.cancel()
             raise
@@ -104,65 +100,7 @@ class Keeper:
         try:
             return await step
         finally:
-            self._leave(task, about)
-
-    def _enter(self, task: Step[Any], about: Hashable) -> None:
-        self._steps.add(task)
-        if about is not None:
-            self._busy[about] = task
-
-    def _leave(self, task: Step[Any], about: Hashable) -> None:
-        self._steps.discard(task)
-        if about is not None and self._busy.get(about) is task:
-            del self._busy[about]
-            if self._lines and not task.get_loop().is_closed():  # else the step is being thrown away
-                self._call_next(about)
-
-    def is_busy(self, about: Hashable) -> bool:
-        """Whether a step is in progress about this."""
-        return about in self._busy
-
-    def has_others(self, about: Hashable) -> bool:
-        """Whether a step is in progress about this, or somebody stands in line for that."""
-        return about in self._busy or about in self._lines
-
-    async def others(self, *abouts: Hashable) -> None:
-        """Return when no step is in progress that was begun about any of these: an id, or a job at its end.
-
-        One caller after the other: who has waited begins a step of its own, as a rule; so the next in line is called
-        when that has ended. If all were woken at once, a thousand would look a thousand times.
-        """
-        while any(self.has_others(about) for about in abouts):
-            for about in abouts:
-                await self._turn(about)
-            if not any(about in self._busy for about in abouts):
-                return
-
-    async def _turn(self, about: Hashable) -> None:
-        if not self.has_others(about):
-            return
-        loop = asyncio.get_running_loop()
-        line = self._lines.setdefault(about, deque())
-        turn: asyncio.Future[None] = loop.create_future()
-        line.append(turn)
-        try:
-            await turn
-            while (task := self._busy.get(about)) is not None:  # of one who need not wait
-                await asyncio.wait([task])
-        finally:
-            line.remove(turn)
-            if not loop.is_closed():
-                loop.call_soon(self._call_next, about, context=self._context)
-
-    def _call_next(self, about: Hashable) -> None:
-        """Let the first in line go on, unless a step has begun meanwhile, or it is called already."""
-        line = self._lines.get(about)
-        if line is None or about in self._busy:
-            return
-        if not line:
-            del self._lines[about]
-        elif not line[0].done():
-            line[0].set_result(None)
+            self.leave(task, about)
 
     async def ask(self, verb: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what a verb of the storage returns, and take note of whether the storage works.
@@ -171,14 +109,14 @@ class Keeper:
             DuplicateJobError: the verb says so.
             StorageError: the verb failed, whatever it has raised.
         """
-        self._check()
+        self.check()
         try:
             answer = await verb(*args, **kwargs)
         except DuplicateJobError:
             self.error = None
             raise
         except BaseException as error:
-            if (failure := self._understood(error)) is not error:
+            if (failure := self.understood(error)) is not error:
                 raise failure from error
             raise
         self.error = None
@@ -190,12 +128,12 @@ class Keeper:
         Raises:
             StorageError: the verb failed, whatever it has raised.
         """
-        self._check()
+        self.check()
         try:
             answer = await verb(*args, **kwargs)
         except BaseException as error:
             before = self.error
-            failure = self._understood(error)
+            failure = self.understood(error)
             if before is None or before is self._of_read:
                 self._of_read = self.error
             else:
@@ -207,12 +145,17 @@ class Keeper:
             self.error = self._of_read = None
         return answer
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """See to it that the app was not abandoned.
+
+        Raises:
+            StorageError: it was.
+        """
         if self._abandoned:  # the next start may have opened the storage again
             msg = "cannot use the storage: the app was abandoned"
             raise StorageError(msg)
 
-    def _understood(self, error: BaseException) -> BaseException:
+    def understood(self, error: BaseException) -> BaseException:
         """Take note of what a verb has raised, and return what that means."""
         if isinstance(error, StorageError):
             self.error = error
@@ -229,24 +172,45 @@ class Keeper:
         It is given up only when the app stops, or the program ends: the storage then knows of a run that
         started, and nothing of its end, as after a crash.
         """
+        self.check()
+        try:
+            await verb(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001  # what is not of the storage is raised again
+            return await self.insist_behind(error, verb, *args, **kwargs)
+        self.error = None
+        return True
+
+    async def insist_behind(
+        self, error: BaseException, verb: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs
+    ) -> bool:
+        """Go on to insist behind an error that the write has raised; see `insist`."""
         seconds = _FIRST_PAUSE
-        while True:
-            self._check()
-            try:
-                await verb(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001  # what is not of the storage is raised again
-                failure = self._understood(error)
-                if self._abandoned or not isinstance(failure, StorageError):
-                    raise failure from (error if failure is not error else error.__cause__)
-                if self._closing or is_hurried():
-                    logger.exception("the storage does not work, and the app stops: a write is given up")
-                    return False
-                logger.warning("the storage does not work; next try in %g s", seconds, exc_info=True)
+        try:
+            while self._may_repeat(error, seconds):
                 await self._pause(seconds)
                 seconds = min(2 * seconds, _LONGEST_PAUSE)
-            else:
-                self.error = None
-                return True
+                self.check()
+                try:
+                    await verb(*args, **kwargs)
+                except BaseException as again:  # noqa: BLE001  # the same
+                    error = again
+                else:
+                    self.error = None
+                    return True
+        finally:
+            del error  # its traceback holds this frame
+        return False
+
+    def _may_repeat(self, error: BaseException, seconds: float) -> bool:
+        """Whether to write again, so many seconds later; what is not of the storage is raised."""
+        failure = self.understood(error)
+        if self._abandoned or not isinstance(failure, StorageError):
+            raise failure from (error if failure is not error else error.__cause__)
+        if self._closing or is_hurried():
+            logger.error("the storage does not work, and the app stops: a write is given up", exc_info=error)
+            return False
+        logger.warning("the storage does not work; next try in %g s", seconds, exc_info=error)
+        return True
 
     async def _pause(self, seconds: float) -> None:
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -269,6 +233,8 @@ class Keeper:
         for step in self._steps:
             if step.pausing in self._pauses:
                 step.abandon()
+        if self._guard is not None:
+            self._guard.abandon()
 
     async def settle(self) -> None:
         """Return when no step is in progress; pauses end at once, and each write has one more try."""
@@ -276,13 +242,7 @@ class Keeper:
         for over in self._pauses:
             if not over.done():
                 over.set_result(None)
-        while self._steps:
-            await asyncio.wait(self._steps)
-
-
-async def _behind(previous: Step[Any], step: Coroutine[Any, Any, T]) -> T:
-    await asyncio.wait([previous])
-    return await step
+        await self.all_over()
 
 
 def _is_meant() -> bool:

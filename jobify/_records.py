@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from random import Random
 
-from jobify._clock import Clock, to_nanoseconds, wall_nanoseconds
+from jobify._clock import EPOCH, Clock, to_nanoseconds, wall_nanoseconds
 from jobify._entry import Due, Entry, Next, Order, due_at, due_in
 from jobify._nominal import Nominal, Times, times_of
 from jobify._policies import misfire_policy_of
@@ -27,7 +27,7 @@ def new_entry(order: Order, job_id: str, *, owner: Owner, clock: Clock, random: 
         InvalidScheduleError: the recurrence has no time that is still to come.
     """
     trigger = order.trigger.in_zone(tz).bound_to(order.parent or job_id) if order.trigger is not None else None
-    entry = Entry(job_id, order.spec.name, owner=owner, tz=tz, exec_at=clock.now(), trigger=trigger)
+    entry = Entry(job_id, order.spec.name, owner=owner, tz=tz, exec_at=EPOCH, trigger=trigger)
     entry.spec = order.spec
     entry.args = order.args
     entry.kwargs = order.kwargs
@@ -155,10 +155,10 @@ def to_row(entry: Entry) -> StoredJob:
     )
 
 
-def row_that_begins(entry: Entry, started_at: datetime) -> StoredJob:
-    """Return the row of a job that is accepted, and whose first attempt starts, in one."""
+def row_that_begins(entry: Entry) -> StoredJob:
+    """Return the row of a job that is accepted, and whose first attempt starts, in one: now, as it was ordered."""
     row = to_row(entry)
-    row.running, row.attempt, row.started_at = True, 1, started_at
+    row.running, row.attempt, row.started_at = True, 1, entry.exec_at
     return row
 
 

@@ -119,7 +119,7 @@ async def _write_down(scheduler: Scheduler, changed: list[Entry], write: Write) 
         rows = [to_row(entry) for entry in kept]
         await write(storage.release, rows, runs=[run for entry in kept for run in entry.unwritten])
     for entry in changed:
-        entry.unwritten = []
+        entry.unwritten = ()
 
 
 def _begin(scheduler: Scheduler, restored: list[Entry], *, staggered: bool) -> None:

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from datetime import datetime
 
 from jobify._agenda import Agenda, Lines
+from jobify._attempts import Attempts
 from jobify._chronicle import Chronicle
 from jobify._clock import Clock, to_nanoseconds
 from jobify._ending import Ending
 from jobify._entry import LOST, Entry, Watch
-from jobify._executor import Executor, RunTask, run_around
+from jobify._executor import Executor, RunTask
 from jobify._job import job_of
 from jobify._keeper import Keeper
 from jobify._ledger import Ledger
@@ -25,7 +26,7 @@ from jobify._punctuality import Punctuality
 from jobify._run import JobStatus
 from jobify._runtime import Runtime
 from jobify._settings import Settings
-from jobify._steps import pause, turn
+from jobify._steps import turn
 from jobify._watches import Watches
 from jobify._words import is_a
 from jobify.exceptions import JobifyError
@@ -36,6 +37,7 @@ class Runner:
 
     Attributes:
         watches: tells of the times that come meanwhile.
+        attempts: those in progress.
     """
 
     def __init__(
@@ -59,14 +61,21 @@ class Runner:
         self._agenda = Agenda(clock, self._wake)
         self._lines = Lines(settings.slots)
         self.watches = Watches(settings, clock, self._agenda)
-        self._runs: dict[RunTask, Entry] = {}
-        self._last: RunTask | None = None
-        self._drained: asyncio.Future[None] | None = None
+        self.attempts = Attempts(clock)
         self._context = runtime.run_context().copy()
         self._life = begin_life(self._context)
         self._closed = False
         self._ending = Ending(
-            settings, runtime, clock, keeper, ledger, chronicle, wait=self.wait, put_back=self._interrupt
+            settings,
+            runtime,
+            clock,
+            keeper,
+            ledger,
+            chronicle,
+            wait=self.wait,
+            put_back=self._interrupt,
+            unwatch=self._unwatch,
+            context=self._context,
         )
         self._punctuality = Punctuality(settings, clock, ledger, chronicle)
 
@@ -129,9 +138,7 @@ class Runner:
         while (admitted := self._lines.admit()) is not None:
             due, entry = admitted
             task = RunTask(self._run(entry), loop=loop, context=self._context.copy(), name=entry.id)
-            task.line_up(due, self._last)
-            self._last = entry.run_task = task
-            self._runs[task] = entry
+            self.attempts.add(task, entry, due)
             task.add_done_callback(self._leave, context=self._context)
 
     async def _run(self, entry: Entry) -> None:
@@ -154,11 +161,16 @@ class Runner:
             if cut_short and not (entry.overtaken and not entry.cut):
                 return  # `_leave` puts the job back
             entry.run_task = None
+            if not cut_short and self._ending.end_at_once(entry, outcome):
+                return
             await (self._ending.overtake(entry, task) if cut_short else self._ending.conclude(entry, task, outcome))
-            if entry.done and entry.watch is not None:
-                self.watches.end(entry)
+            self._unwatch(entry)
         except Exception:  # noqa: BLE001  # the log has it, and `_leave` puts the job back
             logger.exception("job %r is put back: jobify itself failed", entry.id)
+
+    def _unwatch(self, entry: Entry) -> None:
+        if entry.done and entry.watch is not None:
+            self.watches.end(entry)
 
     def _was_cut_short(self, entry: Entry, task: RunTask, error: BaseException) -> bool:
         """Whether an attempt ended in an error because somebody outside wanted that.
@@ -185,7 +197,8 @@ class Runner:
         started_at = entry.started_at or self._clock.now()
         if entry.begun:
             entry.begun = False
-            await turn()  # who has pushed it gets its handle first
+            if not entry.handed:
+                await turn()  # who has pushed it gets its handle first
         elif entry.row and not entry.given_up:
             self._ledger.unfinished[entry.row] = entry
             await self._keeper.insist(self._write_start, entry, task, started_at)
@@ -212,7 +225,7 @@ class Runner:
                 scheduled_for=entry.scheduled_for,
                 runs=entry.unwritten,
             )
-            entry.unwritten = []
+            entry.unwritten = ()
         except BaseException:
             task.let_pass()  # while the storage is down, who does not need it does not wait
             raise
@@ -241,16 +254,14 @@ class Runner:
 
     def _leave(self, task: RunTask) -> None:
         """Give back the slot of an attempt, and the job too if its attempt was cut short."""
-        entry = self._runs.pop(task)
-        task.let_pass()
+        entry = self.attempts.remove(task)
         if self._lines.leave(entry):
             self._start()
         if entry.run_task is task and not self._ending.over:
             self._interrupt(entry)
         elif entry.given_up == LOST and entry.status is JobStatus.SCHEDULED and self.part_with is not None:
             self.part_with(entry)
-        if self._drained is not None and not self._runs:
-            self._end_drain()
+        self.attempts.tell_end()
 
     def _interrupt(self, entry: Entry) -> None:
         """Put back a job whose attempt was cut short from outside, or did not come to begin: the next start runs it."""
@@ -280,41 +291,16 @@ class Runner:
         self._agenda.close()
         self._lines.close()
 
-    async def drain(self, seconds: float) -> None:
-        """Return when all attempts have ended, or the time is over."""
-        if not self._runs:
-            return
-        self._drained = asyncio.get_running_loop().create_future()
-        alarm = self._clock.call_at(self._clock.monotonic() + seconds, self._end_drain)
-        try:
-            await pause(self._drained)
-        finally:
-            alarm.cancel()
-
-    def _end_drain(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-
-    def is_around(self) -> bool:
-        """Whether this is called in the body of an attempt in progress, or by what it has begun."""
-        return run_around() in self._runs
-
-    def cut(self) -> None:
-        """Cancel all attempts in progress."""
-        for task, entry in self._runs.items():
-            entry.cut = True
-            task.cancel()
-
     def let_go(self) -> list[asyncio.Task[None]]:
         """Have nothing more to do with anything, at once; return the attempts in progress."""
         self.close()
         self._ending.over = self._life.is_over = True
-        return list(self._runs)
+        return list(self.attempts.of)
 
     def abandon(self) -> None:
         """Have nothing more to do with attempts that do not end."""
         self._ending.over = True
-        for entry in self._runs.values():
+        for entry in self.attempts.of.values():
             if entry.status is JobStatus.RUNNING:
                 logger.error("job %r of task %r does not end, and is abandoned", entry.id, entry.task)
                 self._interrupt(entry)

@@ -119,6 +119,8 @@ class SystemRuntime:
         self.clock = SystemClock()
         self.random = random.Random()  # noqa: S311  # spreads load, guards nothing
         self.workers: Workers = SystemWorkers()
+        self._ids: list[str] = []  # drawn beforehand: each draw gives others the turn, and waits for its own again
+        self._ids_of = 0
 
     @property
     def process(self) -> str:
@@ -127,7 +129,11 @@ class SystemRuntime:
 
     def new_id(self) -> str:
         """Return 128 random bits in hexadecimal."""
-        return os.urandom(16).hex()
+        if not self._ids or self._ids_of != os.getpid():  # a forked child would give the same ones
+            drawn = os.urandom(64 * 16).hex()
+            self._ids = [drawn[start : start + 32] for start in range(0, len(drawn), 32)]
+            self._ids_of = os.getpid()
+        return self._ids.pop()
 
     def place(self, number: int) -> int:
         """Return `number`: first come, first served."""

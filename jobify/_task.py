@@ -71,7 +71,7 @@ class Task(Generic[P, C_co, R_co]):
             StorageError: the job could not be stored: there is none.
         """
         self._spec.check(args, kwargs)
-        return await self._orderer.order(Order(spec=self._spec, args=args, kwargs=kwargs))
+        return await self._orderer.order(Order(self._spec, args, kwargs))
 
     def schedule(self, *args: P.args, **kwargs: P.kwargs) -> "Schedule[R_co]":
         """Begin the sentence that says when the function is to be called with these arguments.

@@ -119,63 +119,64 @@ class _ThreadLane:
 
     def __init__(self, name: str) -> None:
         self._thread = _Thread(name)
-        self._pending: set[asyncio.Future[Any]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._pending = 0
+        self._ended: asyncio.Future[None] | None = None  # resolved when no call is pending, if anybody waits for that
         self._answers: set[asyncio.Future[_Answer[Any]]] = set()
-        self._closed = False
+        self._closed = self._abandoned = False
 
     async def run(self, call: Callable[[], T], /) -> T:
         """Return what `call` returns."""
         answer: asyncio.Future[_Answer[T]] = asyncio.get_running_loop().create_future()
-        self._begin(call, partial(_give, answer))
+        self.begin(call, partial(_give, answer))
         self._answers.add(answer)
         answer.add_done_callback(self._answers.discard)
         return (await answer).get()
 
     def begin(self, call: Callable[[], T], done: Callable[[T | None, BaseException | None], None], /) -> None:
         """Make a call, and tell `done` of it."""
-        self._begin(call, partial(_tell, done))
-
-    def _begin(self, call: Callable[[], T], done: Callable[[_Answer[T]], None]) -> None:
         if self._closed:
             msg = "cannot use a lane after it was closed"
             raise RuntimeError(msg)
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pending.add(ended)
-        self._thread.begin(call, partial(self._end, ended, done))
+        self._pending += 1
+        self._thread.begin(call, partial(self._end, done))
 
-    def _end(self, ended: asyncio.Future[None], done: Callable[[_Answer[T]], None], answer: _Answer[T]) -> None:
-        self._pending.discard(ended)
-        if not ended.done() and not ended.get_loop().is_closed():
-            ended.set_result(None)
-            done(answer)
+    def _end(self, done: Callable[[T | None, BaseException | None], None], answer: _Answer[T]) -> None:
+        if self._abandoned or self._loop.is_closed():
+            return
+        self._pending -= 1
+        if self._ended is not None:
+            self._tell_end()
+        done(answer.value, answer.error)
+
+    def _tell_end(self) -> None:
+        if self._ended is not None and not self._pending and not self._ended.done():
+            self._ended.set_result(None)
 
     def abandon(self, last: Callable[[], object], /) -> None:
         """Make no more calls but `last`, and let nobody wait for the others."""
-        self._closed = True
+        self._closed = self._abandoned = True
         self._thread.end(last)
+        if self._loop.is_closed():
+            return
         for answer in tuple(self._answers):
-            if not answer.done() and not answer.get_loop().is_closed():
+            if not answer.done():
                 answer.set_result(_Answer(None, RuntimeError("the lane was abandoned")))
-        for ended in self._pending:
-            if not ended.done() and not ended.get_loop().is_closed():
-                ended.set_result(None)
+        self._pending = 0
+        self._tell_end()
 
     async def close(self) -> None:
         """Return when all calls have ended."""
         self._closed = True
-        loop = asyncio.get_running_loop()
-        if pending := [ended for ended in self._pending if ended.get_loop() is loop]:
-            await asyncio.wait(pending)
+        if self._pending and self._loop is asyncio.get_running_loop():
+            self._ended = self._ended or self._loop.create_future()
+            await asyncio.wait([self._ended])
         self._thread.end()
 
 
-def _tell(done: Callable[[T | None, BaseException | None], None], answer: _Answer[T]) -> None:
-    done(answer.value, answer.error)
-
-
-def _give(future: "asyncio.Future[_Answer[T]]", answer: _Answer[T]) -> None:
+def _give(future: "asyncio.Future[_Answer[T]]", value: T | None, error: BaseException | None) -> None:
     if not future.done():
-        future.set_result(answer)
+        future.set_result(_Answer(value, error))
 
 
 class SystemWorkers:
@@ -200,7 +201,7 @@ class SystemWorkers:
         else:
             self._idle.append(thread)
         if not future.get_loop().is_closed():
-            _give(future, answer)
+            _give(future, answer.value, answer.error)
 
     async def run_in_process(self, call: Callable[[], T], /) -> T:
         """Call in a process of its own."""

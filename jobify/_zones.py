@@ -1,7 +1,7 @@
 """Time zones and durations at the door: what a user passes, checked and made uniform. Pure."""
 
 import math
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import MAXYEAR, UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from jobify.exceptions import InvalidScheduleError
@@ -63,11 +63,14 @@ def check_calendar(moment: datetime, tz: tzinfo) -> None:
     Raises:
         OverflowError: it cannot, or it is: nothing is before that, and so no storage would ever call it due.
     """
-    (moment + _INSTANT).astimezone(tz)
+    if not 1 < moment.year < MAXYEAR:  # no zone is a year away from UTC
+        (moment + _INSTANT).astimezone(tz)
 
 
 def shown_in(moment: datetime, tz: tzinfo) -> datetime:
     """Return an aware datetime in a zone, or as it is where the zone has no such year."""
+    if moment.tzinfo is tz:
+        return moment
     try:
         return moment.astimezone(tz)
     except OverflowError:

@@ -9,6 +9,7 @@ with pytest-asyncio, in its auto mode or by `pytestmark = pytest.mark.asyncio`.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -264,23 +265,24 @@ class StorageContract(ClaimContract, HistoryContract):
         storage = self.make_storage()
         await storage.close()
         for _ in range(2):
-            for verb in (
-                storage.add(self.make_job(storage), replace=False),
-                storage.claim(FOREVER),
-                storage.start(1, attempt=1, started_at=NOON, scheduled_for=NOON),
-                storage.finish(1, None),
-                storage.amend(self.make_job(storage, number=1)),
-                storage.remove(1),
-                storage.release([]),
-                storage.runs(RunQuery()),
-                storage.find(),
-                storage.prune(NOON, most=1),
-            ):
+            verbs: dict[str, Callable[[], Awaitable[object]]] = {
+                "add": lambda: storage.add(self.make_job(storage), replace=False),
+                "claim": lambda: storage.claim(FOREVER),
+                "start": lambda: storage.start(1, attempt=1, started_at=NOON, scheduled_for=NOON),
+                "finish": lambda: storage.finish(1, None),
+                "amend": lambda: storage.amend(self.make_job(storage, number=1)),
+                "remove": lambda: storage.remove(1),
+                "release": lambda: storage.release([]),
+                "runs": lambda: storage.runs(RunQuery()),
+                "find": storage.find,
+                "prune": lambda: storage.prune(NOON, most=1),
+            }
+            for name, verb in verbs.items():
                 try:
-                    await verb
+                    await verb()
                 except StorageError:
                     continue
-                msg = f"{verb!r} was accepted by a storage that is not open"
+                msg = f"{name} was accepted by a storage that is not open"
                 raise AssertionError(msg)
             await storage.open(self.make_host())
             await storage.close()

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -39,8 +38,10 @@ class ValueCodec:
         """
         kind = class_of(value)
         if kind is hint and kind in _SIMPLE and self._is_ours:
-            with suppress(Exception):  # the long way says what is wrong
+            try:
                 return _encode(value)
+            except Exception:  # noqa: BLE001, S110  # the long way says what is wrong
+                pass
         try:
             if not self._is_ours:
                 return self._in_a_row(self._checked(self._serializer.dumps(value, hint), value, hint))

@@ -4,23 +4,17 @@ import asyncio
 import contextvars
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from jobify._workers import Lane
 from jobify.exceptions import StorageError
+from jobify.storage._answer import Answer
 from jobify.storage._sqlite_file import OpenFile
 
 T = TypeVar("T")
-
-
-class _Verb(NamedTuple):
-    """A verb that waits for its transaction."""
-
-    write: Callable[[sqlite3.Connection], Any]
-    answer: asyncio.Future[Any]
 
 
 class GroupCommit:
@@ -38,69 +32,74 @@ class GroupCommit:
         self._path = path
         self._lane = lane
         self._file = file
-        self._waiting: list[_Verb] = []
-        self._writing: list[_Verb] = []
-        self._singly: deque[_Verb] = deque()
-        self._idle: asyncio.Future[None] | None = None  # resolved when all is written; None if nothing is
+        self._waiting: list[Answer[Any]] = []
+        self._writing: list[Answer[Any]] = []
+        self._singly: deque[Answer[Any]] = deque()
+        self._busy_on: asyncio.AbstractEventLoop | None = None
+        self._idle: asyncio.Future[None] | None = None  # resolved when all is written, if anybody waits for that
 
-    def submit(self, write: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        """Have a verb written, and return, to who awaits it, its answer; to cancel that gives up the answer only.
+    def submit(
+        self, verb: Callable[..., Any], *args: Any, seen: Callable[[tuple[Any, ...], Any], T] | None = None
+    ) -> Answer[T]:
+        """Have a verb written, called with the connection and these arguments, and return its answer.
 
         What is returned raises:
             StorageError: SQLite reports an error, or the storage was abandoned.
         """
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[T] = loop.create_future()
-        self._waiting.append(_Verb(write, answer))
-        if self._idle is None:
-            self._idle = loop.create_future()
+        answer = Answer(loop, verb, args, seen)
+        self._waiting.append(answer)
+        if self._busy_on is None:
+            self._busy_on = loop
             # Soon, not now: others of this turn of the loop share it. Not in the context of the caller: it serves all.
             loop.call_soon(self._write_next, context=contextvars.Context())
         return answer
 
     async def drain(self) -> None:
         """Return when all that was submitted is written."""
-        idle = self._idle
-        if idle is not None and idle.get_loop() is asyncio.get_running_loop():  # else it will never end
-            await asyncio.wait([idle])
+        loop = asyncio.get_running_loop()
+        if self._busy_on is loop:  # on another it will never end
+            self._idle = self._idle or loop.create_future()
+            await asyncio.wait([self._idle])
 
     def abandon(self) -> None:
         """Write nothing more, and let all that wait fail."""
-        self._fail_all(RuntimeError("the app was abandoned"))
-        self._rest()
+        self._give_up(RuntimeError("the app was abandoned"))
 
     def _write_next(self) -> None:
         if self._singly:
             self._writing = [self._singly.popleft()]
-        elif self._waiting:
-            self._writing, self._waiting = self._waiting, []
         else:
-            self._rest()
-            return
+            self._writing, self._waiting = self._waiting, []
         batch = self._writing
-        transact = partial(self._file.transact, [verb.write for verb in batch])
+        transact = partial(self._file.transact, batch)
         try:
             self._lane.begin(transact, partial(self._written, batch))
         except Exception as error:  # noqa: BLE001  # who asked for it gets it
-            self._fail_all(error)
-            self._write_next()  # it has nothing to write
+            self._give_up(error)
 
-    def _written(self, batch: list[_Verb], answers: list[Any] | None, error: BaseException | None) -> None:
+    def _written(self, batch: list[Answer[Any]], answers: list[Any] | None, error: BaseException | None) -> None:
         self._writing = []
-        if error is None:
-            for verb, answer in zip(batch, answers or (), strict=True):
-                if not verb.answer.done():
-                    verb.answer.set_result(answer)
-        elif len(batch) > 1 and isinstance(error, Exception) and not isinstance(error, sqlite3.OperationalError):
+        if len(batch) > 1 and isinstance(error, Exception) and not isinstance(error, sqlite3.OperationalError):
             self._singly.extend(batch)  # one of them cannot be written, which is not the fault of the others
+            batch = []
+        if self._waiting or self._singly:
+            self._write_next()
         else:
+            self._rest()
+        if error is not None:
             self._fail(batch, error)
-        self._write_next()
+        else:
+            _reach(zip(batch, answers or (), strict=True))
         if error is not None and not isinstance(error, Exception):
             raise error  # it is meant for the program
 
+    def _give_up(self, error: Exception) -> None:
+        self._fail_all(error)
+        self._rest()
+
     def _rest(self) -> None:
-        idle, self._idle = self._idle, None
+        idle, self._idle, self._busy_on = self._idle, None, None
         if idle is not None and not idle.done() and not idle.get_loop().is_closed():
             idle.set_result(None)
 
@@ -110,10 +109,21 @@ class GroupCommit:
         self._singly.clear()
         self._fail(verbs, error)
 
-    def _fail(self, verbs: list[_Verb], error: BaseException) -> None:
+    def _fail(self, verbs: list[Answer[Any]], error: BaseException) -> None:
         for verb in verbs:
-            if not verb.answer.done() and not verb.answer.get_loop().is_closed():
+            if not verb.get_loop().is_closed():
                 failure = StorageError(f"cannot use {str(self._path)!r}: {error}")
                 failure.__cause__ = error
-                verb.answer.set_exception(failure)
-                verb.answer.exception()  # its caller may be gone
+                verb.reach(None, failure)
+
+
+def _reach(answers: Iterable[tuple[Answer[Any], Any]]) -> None:
+    """Give all verbs their answers. What ends the program, as a listener may, is raised behind that."""
+    ends: BaseException | None = None
+    for verb, answer in answers:
+        try:
+            verb.reach(answer)
+        except (KeyboardInterrupt, SystemExit) as end:
+            ends = end
+    if ends is not None:
+        raise ends

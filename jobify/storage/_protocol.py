@@ -1,6 +1,6 @@
 """What a storage is: the place where jobs live that must outlive the process. It schedules nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -91,7 +91,7 @@ class Storage(Protocol):
         """Become an owner of what is stored: the only one, unless the storage is `shared`."""
         ...
 
-    async def add(self, job: StoredJob, /, *, replace: bool, runs: Sequence[StoredRun] = ()) -> int:
+    def add(self, job: StoredJob, /, *, replace: bool, runs: Sequence[StoredRun] = ()) -> Awaitable[int]:
         """Keep a new job; with `replace`, in the place of the one that has its id.
 
         If it is `running` its first attempt starts at once, and has no `start` of its own.
@@ -143,7 +143,7 @@ class Storage(Protocol):
         """
         ...
 
-    async def finish(self, number: int, /, following: StoredJob | None, *, runs: Sequence[StoredRun] = ()) -> None:
+    def finish(self, number: int, /, following: StoredJob | None, *, runs: Sequence[StoredRun] = ()) -> Awaitable[None]:
         """Note that an attempt has ended, and what follows: None if the job is over.
 
         If the job is gone, nothing happens to it; the `runs` are added all the same.
@@ -167,7 +167,10 @@ class Storage(Protocol):
         ...
 
     async def prune(self, now: datetime, /, *, most: int) -> None:
-        """Forget the rows of the history that have expired, and the oldest beyond so many."""
+        """Forget the rows of the history that have expired, and the oldest beyond so many.
+
+        Of a long history it may take a part each time.
+        """
         ...
 
     async def close(self) -> None:

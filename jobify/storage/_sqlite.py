@@ -19,10 +19,13 @@ from jobify._steps import Step, hush
 from jobify._workers import Lane
 from jobify._zones import seconds_of
 from jobify.exceptions import DuplicateJobError, StorageError
+from jobify.storage._answer import Answer, prompt
 from jobify.storage._change_poll import data_version
 from jobify.storage._group_commit import GroupCommit
 from jobify.storage._protocol import Host
+from jobify.storage._sqlite_claims import Claims
 from jobify.storage._sqlite_file import OpenFile
+from jobify.storage._sqlite_numbers import Connection
 from jobify.storage._sqlite_seat import Seat, SharedSeat
 from jobify.storage._sqlite_using import add_using, what_became_of
 from jobify.storage._stored import Notice, RunQuery, StoredJob, StoredRun
@@ -86,9 +89,11 @@ class SQLiteStorage:
         self._seat: Seat | None = None
         self._listener: Callable[[Notice], None] | None = None
         self._file = OpenFile()
-        self._claimed: set[int] = set()
+        self._claims = Claims()
+        self._sweep = history.Sweep()
         self._writer: GroupCommit | None = None
         self._closer: Step[None] | None = None
+        self._see_added, self._see_gone, self._see_finished = self._added, self._gone, self._finished  # made once
 
     # Open and close
 
@@ -106,13 +111,16 @@ class SQLiteStorage:
         path = host.database_path(self.path)
         self._lane = host.workers.open_lane(f"jobify {self.path.name}")
         self._file = OpenFile()
-        self._claimed = set()
+        self._claims, self._sweep = Claims(), history.Sweep()
         try:
             seat = self._seat = self._seat_at(path, host)
             await seat.take(self._lane)
             # A file in the place of the one asked for is that of a test: no loss of power is of interest there.
             synchronous = self._synchronous if path == self.path else "off"
-            await self._lane.run(partial(self._file.open, path, timeout=self._timeout, synchronous=synchronous))
+            open_file = partial(
+                self._file.open, path, timeout=self._timeout, synchronous=synchronous, is_only_writer=not self.shared
+            )
+            await self._lane.run(open_file)
             self._writer = GroupCommit(self.path, self._lane, self._file)
             await seat.join(lambda: self._submit(data_version))
         except BaseException:
@@ -163,13 +171,19 @@ class SQLiteStorage:
 
     # The verbs
 
-    async def add(self, job: StoredJob, /, *, replace: bool, runs: Sequence[StoredRun] = ()) -> int:
+    @prompt
+    def add(self, job: StoredJob, /, *, replace: bool, runs: Sequence[StoredRun] = ()) -> Answer[int]:
         """Keep a new job; see `Storage.add`."""
-        number: int | None = await self._submit(partial(rows.insert, job=job, replace=replace, runs=runs))
+        writer = self._opened()
+        if not replace and not runs:
+            return writer.submit(rows.insert, job, seen=self._see_added)
+        return writer.submit(rows.put if replace else rows.insert_with, job, runs, seen=self._see_added)
+
+    def _added(self, args: tuple[Any, ...], number: int | None) -> int:
         if number is None:
-            raise DuplicateJobError(job.id)
+            raise DuplicateJobError(args[0].id)
         if self._is_active():
-            self._claimed.add(number)
+            self._claims.numbers.add(number)
         else:
             self._tell("look")
         return number
@@ -183,7 +197,10 @@ class SQLiteStorage:
             StorageError: the storage is not open, the connection is to another file, or SQLite reports an error.
         """
         self._opened()
-        return await add_using(self, connection, job, file=self._file.path)
+        try:
+            return await add_using(self, connection, job, file=self._file.path)
+        finally:
+            self._file.forget_numbers()  # what is scheduled from now on is behind this
 
     async def were_committed(self, added: Sequence[Added], /) -> Sequence[bool | None]:
         """Return of jobs that were added whether they are there, or were; None as long as somebody writes."""
@@ -211,17 +228,7 @@ class SQLiteStorage:
         """Return the jobs due before a time that were not claimed since `open`; see `Storage.claim`."""
         if self._seat is not None and not self._seat.is_active:
             return []
-        claimed: list[StoredJob] = []
-        while True:
-            left = limit - len(claimed) if limit is not None else None
-            known = frozenset(self._claimed)
-            select = partial(rows.select, before=before, limit=left, job_id=job_id, besides=known)
-            found: list[StoredJob] = await self._submit(select)
-            new = [job for job in found if job.number not in self._claimed]
-            self._claimed.update(job.number for job in new)
-            claimed += new
-            if limit is None or len(new) == len(found):  # else some were added, or claimed, meanwhile
-                return sorted(claimed, key=lambda job: job.number)
+        return await self._claims.claim(self._submit, before, limit, job_id)
 
     async def start(
         self,
@@ -249,14 +256,21 @@ class SQLiteStorage:
         await self._submit(partial(rows.amend, job=job, runs=runs))
         self._tell("ended", job.number)
 
-    async def finish(self, number: int, /, following: StoredJob | None, *, runs: Sequence[StoredRun] = ()) -> None:
+    @prompt
+    def finish(self, number: int, /, following: StoredJob | None, *, runs: Sequence[StoredRun] = ()) -> Answer[None]:
         """Note that an attempt has ended, and what follows."""
+        writer = self._opened()
         if following is None:
-            await self._submit(partial(rows.delete, number=number, runs=runs, idle_only=False))
-            self._claimed.discard(number)
-        else:
-            await self._submit(partial(rows.update, jobs=[following], runs=runs))
+            return writer.submit(rows.end, number, runs, seen=self._see_gone)
+        return writer.submit(rows.update, [following], runs, seen=self._see_finished)
+
+    def _gone(self, args: tuple[Any, ...], _: object) -> None:
+        number: int = args[0]
+        self._claims.numbers.discard(number)
         self._tell("ended", number)
+
+    def _finished(self, args: tuple[Any, ...], _: object) -> None:
+        self._tell("ended", args[0][0].number)
 
     async def release(self, jobs: Sequence[StoredJob], /, *, runs: Sequence[StoredRun] = ()) -> None:
         """Put back what was claimed and will not be finished by this owner."""
@@ -264,9 +278,9 @@ class SQLiteStorage:
 
     async def remove(self, number: int, /, *, runs: Sequence[StoredRun] = (), idle_only: bool = False) -> bool:
         """Forget a job; return whether it was there."""
-        removed = await self._submit(partial(rows.delete, number=number, runs=runs, idle_only=idle_only))
+        removed: bool = await self._opened().submit(rows.delete_idle if idle_only else rows.delete, number, runs)
         if removed or not idle_only:
-            self._claimed.discard(number)
+            self._claims.numbers.discard(number)
         self._tell("gone", number)
         return removed
 
@@ -276,7 +290,7 @@ class SQLiteStorage:
 
     def is_mine(self, number: int, /) -> bool:
         """Whether this process holds the claim of a job."""
-        return number in self._claimed
+        return number in self._claims.numbers
 
     async def find(self, job_id: str | None = None, /) -> Sequence[StoredJob]:
         """Return the job of an id, or all, by number."""
@@ -288,10 +302,11 @@ class SQLiteStorage:
 
     async def prune(self, now: datetime, /, *, most: int) -> None:
         """Forget the rows of the history that have expired, and the oldest beyond so many."""
-        await self._submit(partial(history.prune, now=now, most=most))
+        sweep: history.Sweep = await self._opened().submit(history.prune, now, most, self._sweep)
+        self._sweep = sweep
 
-    def _submit(self, write: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        """Have a verb written, and return its answer; a cancelled caller gives up the answer only."""
+    def _submit(self, write: Callable[[Connection], T]) -> Answer[T]:
+        """Have a verb written, and return its answer."""
         return self._opened().submit(write)
 
     def _opened(self) -> GroupCommit:

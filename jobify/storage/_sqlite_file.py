@@ -2,12 +2,14 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jobify.storage._sqlite_rows as rows
 from jobify.exceptions import StorageError
+from jobify.storage._answer import Answer
+from jobify.storage._sqlite_numbers import Connection
 
 
 class OpenFile:
@@ -20,10 +22,10 @@ class OpenFile:
         path: of the file, without symbolic links.
     """
 
-    connection: sqlite3.Connection | None = None
+    connection: Connection | None = None
     path: str = ""
 
-    def open(self, path: Path, *, timeout: float, synchronous: str) -> None:
+    def open(self, path: Path, *, timeout: float, synchronous: str, is_only_writer: bool) -> None:
         """Open the file of a path, and make or check its tables.
 
         Raises:
@@ -33,9 +35,12 @@ class OpenFile:
         if not path.parent.is_dir():
             msg = f"cannot open {str(path)!r}: there is no folder {str(path.parent)!r}; make it first"
             raise StorageError(msg)
-        connection: sqlite3.Connection | None = None
+        connection: Connection | None = None
         try:
-            connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(
+                path, timeout=timeout, isolation_level=None, check_same_thread=False, factory=Connection
+            )
+            connection.is_only_writer = is_only_writer
             rows.prepare(connection, synchronous=synchronous)
         except BaseException as error:
             if connection is not None:
@@ -48,27 +53,32 @@ class OpenFile:
         self.path = os.path.realpath(path)
         absolute = str(path.absolute())  # the current folder may change
         self._paths = (absolute, f"{absolute}-wal")
-        self._nodes = [_node(path) for path in self._paths]
+        self._nodes = [*map(_node, self._paths)]
 
-    def transact(self, writes: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
-        """Carry out writes in one transaction, and return their answers; all of them, or none.
+    def transact(self, verbs: Sequence[Answer[Any]]) -> list[Any]:
+        """Carry out verbs in one transaction, and return their answers; all of them, or none.
 
         Raises:
             sqlite3.Error: it cannot be written, or was moved, replaced or removed.
         """
-        return rows.transact(self.checked(), writes)
+        return rows.transact(self.checked(), verbs)
 
-    def checked(self) -> sqlite3.Connection:
+    def checked(self) -> Connection:
         """Return the connection, if the file is still there: SQLite would go on with one that nobody finds again.
 
         Raises:
             sqlite3.Error: it was moved, replaced or removed.
         """
         assert self.connection is not None  # noqa: S101  # a lane closes it with its last call
-        if [_node(path) for path in self._paths] != self._nodes:
+        if [*map(_node, self._paths)] != self._nodes:
             msg = "the file or its -wal was moved, replaced or removed under the app; put both back, or stop the app"
             raise sqlite3.OperationalError(msg)
         return self.connection
+
+    def forget_numbers(self) -> None:
+        """Number what is added from now on behind all that is there."""
+        if self.connection is not None:
+            self.connection.forget_numbers()
 
     def close(self) -> None:
         """Close it; on its lane, so behind a connect whose caller did not wait for it."""

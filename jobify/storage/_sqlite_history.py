@@ -1,37 +1,77 @@
 """The history of runs in the SQLite storage."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import fields
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobify._clock import EPOCH
+from jobify.storage._sqlite_numbers import Connection
 from jobify.storage._stored import RunQuery, StoredRun
 
 _MICROSECOND = timedelta(microseconds=1)
 _COLUMNS = tuple(field.name for field in fields(StoredRun) if field.name != "number")
 _INSTANTS = frozenset({"scheduled_for", "last", "started_at", "finished_at", "expires_at"})
-_INSTANT_AT = tuple(index for index, name in enumerate(_COLUMNS) if name in _INSTANTS)
+_INSTANT_AT = tuple(index for index, name in enumerate(_COLUMNS, 1) if name in _INSTANTS)  # behind the number
 _LIST = ", ".join(_COLUMNS)
-_INSERT = f"INSERT INTO jobify_runs ({_LIST}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  # constants
+_INSERT = f"INSERT INTO jobify_runs (number, {_LIST}) VALUES (?{', ?' * len(_COLUMNS)})"  # noqa: S608  # constants
+_END = _INSERT.replace("jobify_runs", "jobify_ends")
+# The end of a job as one statement, which is a transaction of its own: who pushes in turn waits for each of them.
+ENDS = (
+    "CREATE TEMP VIEW jobify_ends AS SELECT * FROM main.jobify_runs",
+    f"""
+    CREATE TEMP TRIGGER jobify_end INSTEAD OF INSERT ON jobify_ends BEGIN
+        DELETE FROM jobify_jobs WHERE number = NEW.job;
+        INSERT INTO jobify_runs (number, {_LIST}) VALUES (NEW.number{"".join(f", NEW.{name}" for name in _COLUMNS)});
+    END
+    """,  # noqa: S608  # constants
+)
+"""What a connection has for itself, and no file."""
+
 _SELECT = f"SELECT number, {_LIST} FROM jobify_runs"  # noqa: S608  # constants
 _values_of = attrgetter(*_COLUMNS)
-_FORGET_OLD = "DELETE FROM jobify_runs WHERE expires_at <= ?"
+_SWEPT, _SWEPT_FOR_EACH = 1000, 4
+_NEWEST = "SELECT max(number) FROM jobify_runs"
+_LAST_SWEPT = """
+SELECT max(number), count(*) FROM (SELECT number FROM jobify_runs WHERE number > ? ORDER BY number LIMIT ?)
+"""
+_FORGET_OLD = "DELETE FROM jobify_runs WHERE number > ? AND number <= ? AND expires_at <= ?"
 _FORGET_MANY = """
 DELETE FROM jobify_runs WHERE number <= (SELECT number FROM jobify_runs ORDER BY number DESC LIMIT 1 OFFSET ?)
 """
 
 
-def remember(connection: sqlite3.Connection, runs: Sequence[StoredRun]) -> None:
+class Sweep(NamedTuple):
+    """How far the rows are swept.
+
+    Attributes:
+        behind: the number behind which to go on.
+        newest: the highest number when that was seen.
+    """
+
+    behind: int = 0
+    newest: int = 0
+
+
+def remember(connection: Connection, runs: Iterable[StoredRun]) -> None:
     """Add rows to the history."""
-    for run in runs:
-        values = list(_values_of(run))
-        for index in _INSTANT_AT:
-            if values[index] is not None:
-                values[index] = to_micros(values[index])
-        connection.execute(_INSERT, values)
+    if rows := [_values(connection, run) for run in runs]:
+        connection.executemany(_INSERT, rows)
+
+
+def end(connection: Connection, run: StoredRun) -> None:
+    """Add a row to the history, and remove its job."""
+    connection.execute(_END, _values(connection, run))
+
+
+def _values(connection: Connection, run: StoredRun) -> list[Any]:
+    values: list[Any] = [connection.next_number("jobify_runs"), *_values_of(run)]
+    for index in _INSTANT_AT:
+        if values[index] is not None:
+            values[index] = to_micros(values[index])
+    return values
 
 
 def select(connection: sqlite3.Connection, *, query: RunQuery) -> list[StoredRun]:
@@ -55,18 +95,30 @@ def select(connection: sqlite3.Connection, *, query: RunQuery) -> list[StoredRun
     return [_to_run(row) for row in found]
 
 
-def prune(connection: sqlite3.Connection, *, now: datetime, most: int) -> None:
-    """Forget the rows that have expired, and the oldest beyond so many."""
-    connection.execute(_FORGET_OLD, (to_micros(now),))
+def prune(connection: sqlite3.Connection, now: datetime, most: int, sweep: Sweep) -> Sweep:
+    """Forget rows that have expired, and the oldest beyond so many; return where to go on the next time.
+
+    There is no index of what expires when, which would cost each run a page. The rows are swept instead, some at a time
+    from where the last sweep has ended, and from the first again when all are done: so many for each that is new that
+    the table cannot outgrow it.
+    """
+    ((newest,),) = connection.execute(_NEWEST).fetchall()
+    wanted = max(_SWEPT, _SWEPT_FOR_EACH * ((newest or 0) - sweep.newest))
+    ((last, number_of_rows),) = connection.execute(_LAST_SWEPT, (sweep.behind, wanted)).fetchall()
+    if number_of_rows:
+        connection.execute(_FORGET_OLD, (sweep.behind, last, to_micros(now)))
+    if number_of_rows == wanted:
+        return Sweep(last, newest)
     connection.execute(_FORGET_MANY, (most,))
+    return Sweep(0, newest or 0)
 
 
 def _to_run(row: tuple[Any, ...]) -> StoredRun:
-    number, *values = row
+    values = [*row]
     for index in _INSTANT_AT:
         if values[index] is not None:
             values[index] = from_micros(values[index])
-    return StoredRun(number=number, **dict(zip(_COLUMNS, values, strict=True)))
+    return StoredRun(**dict(zip(("number", *_COLUMNS), values, strict=True)))
 
 
 def to_micros(moment: datetime) -> int:

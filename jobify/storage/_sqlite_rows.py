@@ -1,21 +1,26 @@
 """The SQL of the SQLite storage: within version 3.34, and never asking for the time."""
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import closing
 from datetime import datetime
 from heapq import merge
-from itertools import islice
+from itertools import chain, groupby, islice
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from jobify.storage._sqlite_history import from_micros, remember, to_micros
+from jobify.storage._answer import Answer
+from jobify.storage._sqlite_history import ENDS, from_micros, remember, to_micros
+from jobify.storage._sqlite_history import end as end_with
+from jobify.storage._sqlite_numbers import Connection
 from jobify.storage._sqlite_schema import ORDERED_AT, migrate
 from jobify.storage._stored import AMENDED, StoredJob, StoredRun
 
-_PAGES_OF_WAL = 4000
-"""How long the -wal file gets before it is copied back, 16 MB: each copy waits for the disk, twice."""
+_PAGES_OF_WAL = {"full": 1000, "normal": 4000, "off": 4000}
+"""How long the -wal file gets before it is copied back, 4 or 16 MB: each copy waits for the disk, twice.
+
+Where each transaction waits for it too, it waits longer as long as the file still grows.
+"""
 
 _INSTANTS = frozenset({"exec_at", "scheduled_for", "covered", "until", "started_at"})
 _FIXED = ("id", "task", "arguments", "trigger", "declaration", "misfire_policy", "parent")
@@ -25,20 +30,23 @@ _MOVING = (
 )  # fmt: skip
 _COLUMNS = (*_FIXED, *_MOVING)
 _LIST = ", ".join(_COLUMNS)
-INSERT = f"INSERT OR IGNORE INTO jobify_jobs ({_LIST}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  # constants
+_INSERT = f"INSERT OR IGNORE INTO jobify_jobs (number, {_LIST}) VALUES (?{', ?' * len(_COLUMNS)})"  # noqa: S608  # constants
+INSERT = _INSERT.replace("?", "NULL", 1)
 _ALL = f"SELECT number, {_LIST} FROM jobify_jobs"  # noqa: S608  # constants
 _FIND = f"{_ALL} WHERE id = ?"
 _NEAREST = f"{_ALL} WHERE NOT running AND exec_at < ? ORDER BY exec_at, number"
-_RUNNING = f"{_ALL} WHERE running AND exec_at < ? ORDER BY exec_at, number"
-# Each of the four has its index.
+_RUNNING = f"{_ALL} WHERE running AND ? AND exec_at < ? ORDER BY exec_at, number"
+# All but the first has its index.
 _DUE = f"""
 {_ALL} WHERE number IN (
-    SELECT number FROM jobify_jobs WHERE running
+    SELECT number FROM jobify_jobs WHERE running AND ?
     UNION SELECT number FROM jobify_jobs WHERE NOT running AND exec_at < ?
     UNION SELECT number FROM jobify_jobs WHERE NOT running AND until IS NOT NULL
     UNION SELECT number FROM jobify_jobs WHERE NOT running AND delay IS NOT NULL AND {ORDERED_AT} > ?
 )
 """  # noqa: S608  # constants
+_IS_THERE = "SELECT 1 FROM jobify_jobs WHERE number = ?"
+_DELETE = "DELETE FROM jobify_jobs WHERE number = ?"
 _UPDATE = f"UPDATE jobify_jobs SET {', '.join(f'{name} = ?' for name in _MOVING)} WHERE number = ?"  # noqa: S608  # constants
 _AMEND = f"UPDATE jobify_jobs SET {', '.join(f'{name} = ?' for name in AMENDED)} WHERE number = ?"  # noqa: S608  # constants
 _MARK_RUNNING = "UPDATE jobify_jobs SET running = 1, attempt = ?, started_at = ?, scheduled_for = ? WHERE number = ?"
@@ -68,11 +76,11 @@ def values_of(job: StoredJob) -> list[Any]:
     return _WHOLE.values_of(job)
 
 
-def prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
+def prepare(connection: Connection, *, synchronous: str) -> None:
     """Make or check the tables of a database that was just opened."""
     connection.execute(f"PRAGMA synchronous = {synchronous}")  # first: with "off" nothing below waits for the disk
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_OF_WAL}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_OF_WAL[synchronous]}")
     connection.execute("BEGIN IMMEDIATE")
     try:
         migrate(connection)
@@ -80,75 +88,140 @@ def prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
     except BaseException:
         connection.rollback()
         raise
+    for statement in ENDS:
+        connection.execute(statement)
 
 
-def transact(connection: sqlite3.Connection, writes: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
-    """Carry out writes in one transaction, and return their answers; all of them, or none."""
+def transact(connection: Connection, verbs: Sequence[Answer[Any]]) -> list[Any]:
+    """Carry out verbs in one transaction, and return their answers; all of them, or none."""
+    if len(verbs) == 1 and _is_one_statement(connection, verbs[0]):  # that is a transaction of its own
+        return [verbs[0].verb(connection, *verbs[0].args)]
     connection.execute("BEGIN IMMEDIATE")
     try:
-        answers = [write(connection) for write in writes]
+        answers: list[Any] = []
+        for verb, those in groupby(verbs, key=attrgetter("verb")):
+            if verb in _TOGETHER:
+                answers += _TOGETHER[verb](connection, [one.args for one in those])
+            else:
+                answers += [verb(connection, *one.args) for one in those]
         connection.execute("COMMIT")
     except BaseException:
+        connection.forget_numbers()
         if connection.in_transaction:
             connection.rollback()
         raise
     return answers
 
 
-def insert(connection: sqlite3.Connection, *, job: StoredJob, replace: bool, runs: Sequence[StoredRun]) -> int | None:
+def put(connection: Connection, job: StoredJob, runs: Sequence[StoredRun]) -> int | None:
+    """Add a row in the place of the one that has its id, and return its number."""
+    connection.execute("DELETE FROM jobify_jobs WHERE id = ?", (job.id,))
+    return insert_with(connection, job, runs)
+
+
+def insert_with(connection: Connection, job: StoredJob, runs: Sequence[StoredRun]) -> int | None:
+    """Add a row, and rows to the history; nothing if the id is taken."""
+    number = insert(connection, job)
+    if number is not None:
+        remember(connection, runs)
+    return number
+
+
+def insert(connection: Connection, job: StoredJob) -> int | None:
     """Add a row, and return its number; None if the id is taken."""
-    if replace:
-        connection.execute("DELETE FROM jobify_jobs WHERE id = ?", (job.id,))
-    cursor = connection.execute(INSERT, values_of(job))
-    if not cursor.rowcount:
-        return None
-    remember(connection, runs)
-    return cursor.lastrowid
+    cursor = connection.execute(_INSERT, (connection.next_number("jobify_jobs"), *values_of(job)))
+    return cursor.lastrowid if cursor.rowcount else None
+
+
+def _insert_all(connection: Connection, arguments: Sequence[tuple[StoredJob]]) -> list[int | None]:
+    if len(arguments) == 1 or not connection.is_only_writer:
+        return [insert(connection, job) for (job,) in arguments]
+    rows = [[connection.next_number("jobify_jobs"), *values_of(job)] for (job,) in arguments]
+    before = connection.total_changes
+    connection.executemany(_INSERT, rows)
+    if connection.total_changes - before == len(rows):
+        return [row[0] for row in rows]
+    return [row[0] if connection.execute(_IS_THERE, row[:1]).fetchone() else None for row in rows]
+
+
+def end(connection: Connection, number: int, runs: Sequence[StoredRun]) -> None:
+    """Remove the row of a job that is over."""
+    if _is_one_row(number, runs):
+        end_with(connection, runs[0])
+    else:
+        delete(connection, number, runs)
+
+
+def _end_all(connection: Connection, arguments: Sequence[tuple[int, Sequence[StoredRun]]]) -> list[None]:
+    connection.executemany(_DELETE, [(number,) for number, _ in arguments])
+    remember(connection, chain.from_iterable(runs for _, runs in arguments))
+    return [None] * len(arguments)
+
+
+def _is_one_row(number: int, runs: Sequence[StoredRun]) -> bool:
+    """Whether the end of a job is one row of the history."""
+    return len(runs) == 1 and runs[0].job == number
+
+
+def _is_one_statement(connection: Connection, verb: Answer[Any]) -> bool:
+    if verb.verb is insert:
+        return connection.needs_no_draw("jobify_jobs")
+    return verb.verb is end and _is_one_row(*verb.args) and connection.needs_no_draw("jobify_runs")
+
+
+_TOGETHER: dict[Callable[..., Any], Callable[[Connection, Any], list[Any]]] = {insert: _insert_all, end: _end_all}
+"""How many verbs of one kind are carried out in few statements."""
 
 
 def select(
-    connection: sqlite3.Connection,
+    connection: Connection,
     *,
     before: datetime,
     limit: int | None,
     job_id: str | None,
     besides: AbstractSet[int],
+    running: bool,
 ) -> list[StoredJob]:
-    """Return the rows of the jobs that are due before a time, or of the nearest of them, besides some numbers."""
+    """Return the rows of the jobs that are due before a time, or of the nearest of them, besides some numbers.
+
+    Those of which an attempt is in progress are looked for in all rows, and only if `running`.
+    """
     if job_id is not None:
         return [job for job in find(connection, job_id=job_id) if job.exec_at < before]
     instant = (to_micros(before),)
     if limit is None:
-        return [_to_job(row) for row in connection.execute(_DUE, 2 * instant) if row[0] not in besides]
+        return [
+            _to_job(row) for row in connection.execute(_DUE, (running, *instant, *instant)) if row[0] not in besides
+        ]
     with (
-        closing(connection.execute(_RUNNING, instant)) as running,
+        closing(connection.execute(_RUNNING, (running, *instant))) as in_progress,
         closing(connection.execute(_NEAREST, instant)) as idle,
     ):
-        free = (row for row in merge(running, idle, key=_due_and_number) if row[0] not in besides)
+        free = (row for row in merge(in_progress, idle, key=_due_and_number) if row[0] not in besides)
         return [_to_job(row) for row in islice(free, limit)]
 
 
-def find(connection: sqlite3.Connection, *, job_id: str | None) -> list[StoredJob]:
+def find(connection: Connection, *, job_id: str | None) -> list[StoredJob]:
     """Return the row of an id, or all."""
     if job_id is None:
         return [_to_job(row) for row in connection.execute(f"{_ALL} ORDER BY number")]
     return [_to_job(row) for row in connection.execute(_FIND, (job_id,))]
 
 
-def update(connection: sqlite3.Connection, *, jobs: Sequence[StoredJob], runs: Sequence[StoredRun] = ()) -> None:
+def update(connection: Connection, jobs: Sequence[StoredJob], runs: Sequence[StoredRun]) -> None:
     """Write what changes in the life of jobs; those that are gone stay gone."""
     remember(connection, runs)
     connection.executemany(_UPDATE, [(*_CHANGING.values_of(job), job.number) for job in jobs])
 
 
-def amend(connection: sqlite3.Connection, *, job: StoredJob, runs: Sequence[StoredRun]) -> None:
+def amend(connection: Connection, *, job: StoredJob, runs: Sequence[StoredRun]) -> None:
     """Write what was changed of a job beside its runs."""
     remember(connection, runs)
     connection.execute(_AMEND, (*_AMENDED.values_of(job), job.number))
 
 
 def mark_running(  # the columns of one statement
-    connection: sqlite3.Connection,
+    connection: Connection,
     *,
     number: int,
     attempt: int,
@@ -164,11 +237,17 @@ def mark_running(  # the columns of one statement
     return True
 
 
-def delete(connection: sqlite3.Connection, *, number: int, runs: Sequence[StoredRun], idle_only: bool) -> bool:
-    """Remove a row; return whether it was there, and if `idle_only`, whether no attempt was in progress."""
-    idle = " AND NOT running" if idle_only else ""
-    removed = connection.execute(f"DELETE FROM jobify_jobs WHERE number = ?{idle}", (number,)).rowcount > 0  # noqa: S608  # constants
-    if removed or not idle_only:
+def delete(connection: Connection, number: int, runs: Sequence[StoredRun]) -> bool:
+    """Remove a row; return whether it was there."""
+    removed = connection.execute(_DELETE, (number,)).rowcount > 0
+    remember(connection, runs)
+    return removed
+
+
+def delete_idle(connection: Connection, number: int, runs: Sequence[StoredRun]) -> bool:
+    """Remove a row unless an attempt is in progress; return whether it was there, and is not any more."""
+    removed = connection.execute("DELETE FROM jobify_jobs WHERE number = ? AND NOT running", (number,)).rowcount > 0
+    if removed:
         remember(connection, runs)
     return removed
 

@@ -4,7 +4,7 @@ import sqlite3
 
 from jobify.exceptions import StorageError
 
-VERSION = 3
+VERSION = 4
 ORDERED_AT = "exec_at - CAST(delay * 1000000 AS INTEGER)"
 """When a job was ordered, whose `exec_at` was forecast from a duration; as it is indexed."""
 
@@ -53,9 +53,8 @@ CREATE TABLE jobify_runs (
     expires_at    INTEGER NOT NULL
 )
 """
-# A job that is pushed and begins at once is in one of them only: each costs a page in its two transactions.
+# A job that is pushed and begins at once is in none of them: each would cost a page in its two transactions.
 _INDEXES_OF_JOBS = (
-    "CREATE INDEX jobify_jobs_running ON jobify_jobs (number) WHERE running",
     "CREATE INDEX jobify_jobs_due ON jobify_jobs (exec_at) WHERE NOT running",
     "CREATE INDEX jobify_jobs_late ON jobify_jobs (number) WHERE NOT running AND until IS NOT NULL",
     f"CREATE INDEX jobify_jobs_ordered ON jobify_jobs ({ORDERED_AT}) WHERE NOT running AND delay IS NOT NULL",
@@ -65,7 +64,6 @@ _NEW = (
     *_INDEXES_OF_JOBS,
     _RUNS,
     "CREATE INDEX jobify_runs_of_job ON jobify_runs (job_id)",
-    "CREATE INDEX jobify_runs_expire ON jobify_runs (expires_at)",
 )
 _KEPT_SINCE_1 = (
     "number, id, task, arguments, trigger, exec_at, scheduled_for, delay, running, attempt, runs, failures, "
@@ -84,7 +82,8 @@ _FROM_1 = (
     "UPDATE sqlite_sequence SET name = 'jobify_jobs' WHERE name = 'jobify_jobs_1'",
     "DROP TABLE jobify_jobs_1",
 )
-_WAYS = {0: _NEW, 1: _FROM_1, 2: _INDEXES_OF_JOBS}
+_NOT_SINCE_4 = ("DROP INDEX IF EXISTS jobify_jobs_running", "DROP INDEX jobify_runs_expire")
+_WAYS = {0: _NEW, 1: _FROM_1, 2: (*_INDEXES_OF_JOBS, *_NOT_SINCE_4), 3: _NOT_SINCE_4}
 
 
 def migrate(connection: sqlite3.Connection) -> None:
