@@ -70,7 +70,8 @@ class Acceptance:
         self._new_id = runtime.new_id
         self._stores_later = not scheduler.storage.immediate and not scheduler.storage.shared
         self._context = contextvars.copy_context()
-        self._tell = self._written  # made once
+        self._by_steps = 0  # who comes meanwhile goes behind them, or would be before: a step begins a turn later
+        self._tell_of_named, self._tell = self._named_written, self._written  # made once
 
     def add(self, order: Order) -> Awaitable[Job[Any]]:
         """Accept an order. When what is returned is there, a durable job is in its storage.
@@ -82,9 +83,9 @@ class Acceptance:
             InvalidScheduleError: no such time can be computed.
             StorageError: the storage did not take the job: there is none.
         """
-        scheduler = self._scheduler
-        is_plain = order.job_id is None and order.trigger is None and order.spec.durable and self._stores_later
-        if is_plain and is_prompt(scheduler.storage.add):
+        is_plain = order.spec.durable and not order.replace and self._stores_later and not self._by_steps
+        keeper = self._scheduler.keeper
+        if is_plain and is_prompt(self._scheduler.storage.add) and not keeper.is_busy(order.job_id):
             return self._add_at_once(order)
         return self._add(order)
 
@@ -95,14 +96,14 @@ class Acceptance:
             self._scheduler.admit(order)
         self._scheduler.keeper.check()
         entry = self.make_entry(order)
-        self._scheduler.ledger.enter(entry)
+        self._reserve(entry, replace=False)
         try:
             entry.begun = self._scheduler.runner.promise_slot(entry)
             answer = self._write(entry)
         except BaseException:
             self._restore(entry, None)
             raise
-        answer.told = self._tell
+        answer.told = self._tell if order.job_id is None else self._tell_of_named
         return answer
 
     def _write(self, entry: Entry) -> Answer[Any]:
@@ -131,13 +132,24 @@ class Acceptance:
         except Exception:  # noqa: BLE001  # a clock may be anybody's; the job is stored, and the next start has it
             logger.exception("job %r is stored, and does not start: jobify itself failed", entry.id)
 
+    def _named_written(self, answer: Answer[Any], number: int | None, error: BaseException | None) -> None:
+        if isinstance(error, DuplicateJobError):
+            self._scheduler.keeper.leave(None, answer.about.id)
+            self._scheduler.keeper.error = None
+            self._fail(answer.about, answer, error)
+        else:
+            self._written(answer, number, error)
+
     def _refuse(self, entry: Entry, answer: Answer[Any], error: BaseException) -> None:
         if isinstance(error, DuplicateJobError):
             self._draw_again(entry, answer)
-            return
+        else:
+            self._fail(entry, answer, self._scheduler.keeper.understood(error))
+
+    def _fail(self, entry: Entry, answer: Answer[Any], error: BaseException) -> None:
         self._restore(entry, None)
         if not answer.done():
-            answer.set_exception(self._scheduler.keeper.understood(error))
+            answer.set_exception(error)
             answer.exception()  # its caller may be gone
 
     def _draw_again(self, entry: Entry, answer: Answer[Any]) -> None:
@@ -156,6 +168,13 @@ class Acceptance:
     # By steps
 
     async def _add(self, order: Order) -> Job[Any]:
+        self._by_steps += 1
+        try:
+            return await self._add_by_step(order)
+        finally:
+            self._by_steps -= 1
+
+    async def _add_by_step(self, order: Order) -> Job[Any]:
         scheduler = self._scheduler
         if order.job_id is not None and (order.replace or not order.spec.durable):
             await scheduler.window.fetch(order.job_id)  # else its storage knows whether the id is taken

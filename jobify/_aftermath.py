@@ -3,6 +3,7 @@
 These functions decide, and change nothing.
 """
 
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from random import Random
@@ -52,6 +53,7 @@ class End:
         after: what follows from it.
         row: the row of the job then; None if it is over.
         runs: what the history gets.
+        context: of the attempt, if that is over before the end is written.
     """
 
     entry: Entry
@@ -61,6 +63,7 @@ class End:
     after: Aftermath
     row: StoredJob | None
     runs: tuple[StoredRun, ...]
+    context: Context | None = None
 
 
 def due_of_retry(entry: Entry, error: BaseException, clock: Clock, random: Random, tz: tzinfo) -> Due | None:

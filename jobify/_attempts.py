@@ -13,10 +13,12 @@ class Attempts:
 
     Attributes:
         of: their jobs.
+        ending: jobs whose attempt is over, and whose end is being written without it: they have their slots still.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.of: dict[RunTask, Entry] = {}
+        self.ending: set[Entry] = set()
         self._clock = clock
         self._last: RunTask | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -37,8 +39,8 @@ class Attempts:
         return run_around() in self.of
 
     async def drain(self, seconds: float) -> None:
-        """Return when all attempts have ended, or the time is over."""
-        if not self.of:
+        """Return when all attempts have ended, and that is written, or the time is over."""
+        if not self.of and not self.ending:
             return
         self._drained = asyncio.get_running_loop().create_future()
         alarm = self._clock.call_at(self._clock.monotonic() + seconds, self._end_drain)
@@ -49,7 +51,7 @@ class Attempts:
 
     def tell_end(self) -> None:
         """Tell who drains if all have ended."""
-        if self._drained is not None and not self.of:
+        if self._drained is not None and not self.of and not self.ending:
             self._end_drain()
 
     def _end_drain(self) -> None:

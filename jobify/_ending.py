@@ -4,7 +4,6 @@ The storage commits, then the job moves, then it is told: in this order at every
 """
 
 import asyncio
-import contextvars
 from collections.abc import Awaitable, Callable, Coroutine
 
 from jobify._aftermath import End, after_run, aftermath, coming, due_of_retry, ended_run
@@ -37,8 +36,7 @@ class Ending:
         chronicle: its history.
         wait: lets a job wait for its time.
         put_back: leaves a job, of which nothing more can be said, to the next start.
-        unwatch: looks no more for times that come meanwhile, if a job is over.
-        context: of the runs.
+        ended: is told when the end of a run is written that has no task any more.
 
     Attributes:
         over: whether the app has let go of all jobs.
@@ -55,8 +53,7 @@ class Ending:
         *,
         wait: Callable[[Entry], None],
         put_back: Callable[[Entry], None],
-        unwatch: Callable[[Entry], None],
-        context: contextvars.Context,
+        ended: Callable[[Entry], None],
     ) -> None:
         self.over = False
         self._tz = settings.tz
@@ -67,8 +64,7 @@ class Ending:
         self._chronicle = chronicle
         self._wait = wait
         self._put_back = put_back
-        self._unwatch = unwatch
-        self._context = context
+        self._ended = ended
         self._tell = self._go_on_at_once  # made once
         self._is_pruning = False
 
@@ -77,7 +73,7 @@ class Ending:
         step = self._end_run(entry, outcome) if outcome.error is None else self._conclude(entry, outcome, outcome.error)
         return self._carry(entry, task, step)
 
-    def end_at_once(self, entry: Entry, outcome: Outcome) -> bool:
+    def end_at_once(self, entry: Entry, task: RunTask, outcome: Outcome) -> bool:
         """Have the end of a run written, and let nobody wait for that; return whether it is.
 
         Nearly all runs come along here. A task that waits for the write would cost a turn of the loop, and while many
@@ -91,7 +87,7 @@ class Ending:
             return False
         try:
             end = self._end_of(entry, outcome)
-            end.runs = entry.unwritten + end.runs
+            end.runs, end.context = entry.unwritten + end.runs, task.context
             answer = keeper.storage.finish(end.number, end.row, runs=end.runs)
         except StorageError:
             return False  # who insists sees to it
@@ -184,31 +180,38 @@ class Ending:
         if self.over:  # the app has let go of the job meanwhile
             return
         if error is not None or entry.given_up:
-            keeper.in_background(self._guarded(entry, self._go_on_late(end, error)), about=entry)
+            keeper.in_background(self._go_on_late(end, error), about=entry)
             return
         keeper.error = None
+        assert end.context is not None  # noqa: S101  # the attempt is over
         try:
-            # Not in the context of the task, which the function of the job may have changed.
-            self._context.copy().run(self._close, end)
+            end.context.run(self._close, end)
         except Exception:  # noqa: BLE001  # the log has it; others are told behind this
             logger.exception("job %r is put back: jobify itself failed", entry.id)
+        finally:
+            self._ended(entry)
 
     def _close(self, end: End) -> None:
         try:
             self._note(end.number, end.runs)
             self._end(end)
-            self._unwatch(end.entry)
         except BaseException:
             if not end.entry.done:  # nobody is to wait for ever
                 self._put_back(end.entry)
             raise
 
     async def _go_on_late(self, end: End, error: BaseException | None) -> None:
+        try:
+            await self._guarded(end.entry, self._end_late(end, error))
+        finally:
+            if not self.over:
+                self._ended(end.entry)
+
+    async def _end_late(self, end: End, error: BaseException | None) -> None:
         finish = self._keeper.storage.finish
         if error is None or await self._keeper.insist_behind(error, finish, end.number, end.row, runs=end.runs):
             self._note(end.number, end.runs)
         await self._end_if_given_up(end)
-        self._unwatch(end.entry)
 
     async def _end_run(self, entry: Entry, outcome: Outcome) -> None:
         end = self._end_of(entry, outcome)

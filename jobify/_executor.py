@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -39,6 +39,7 @@ class RunTask(Step[None]):
         waiter: what the one task waits for that is behind this one.
         gone: whether the job was not in its storage any more when the attempt was to start.
         is_in_body: whether the function of its job is being called.
+        context: in which it runs.
     """
 
     is_whole = False
@@ -49,6 +50,7 @@ class RunTask(Step[None]):
     waiter: asyncio.Future[None] | None = None
     gone = False
     is_in_body = False
+    context: Context
     _by_itself = 0
 
     def cancel(self, msg: object = None) -> bool:

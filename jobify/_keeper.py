@@ -233,8 +233,6 @@ class Keeper(Progress):
         for step in self._steps:
             if step.pausing in self._pauses:
                 step.abandon()
-        if self._guard is not None:
-            self._guard.abandon()
 
     async def settle(self) -> None:
         """Return when no step is in progress; pauses end at once, and each write has one more try."""

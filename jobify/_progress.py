@@ -4,12 +4,13 @@ Most of it are steps, which are tasks; what a storage tells by callbacks has non
 """
 
 import asyncio
+import contextlib
 import contextvars
 from collections import deque
-from collections.abc import Coroutine, Hashable
+from collections.abc import AsyncGenerator, Coroutine, Hashable
 from typing import Any, TypeVar
 
-from jobify._steps import Step, pause
+from jobify._steps import Step
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ class Progress:
         self._steps: set[Step[Any]] = set()
         self._without_step = 0
         self._ends: dict[Hashable, list[asyncio.Future[None]]] = {}
-        self._guard: Step[None] | None = None
+        self._guard: AsyncGenerator[None] | None = None
         self._context = contextvars.copy_context()
 
     def enter(self, step: Step[Any] | None, about: Hashable) -> None:
@@ -32,8 +33,9 @@ class Progress:
             self._steps.add(step)
         else:
             self._without_step += 1
-            if self._guard is None or self._guard.done():
-                self._guard = Step(self._see_out(), loop=asyncio.get_running_loop(), context=self._context.copy())
+            if self._guard is None:
+                self._guard = self._see_out()
+                _begin(self._guard)
         if about is not None:
             self._busy[about] = step
 
@@ -50,22 +52,24 @@ class Progress:
             if self._lines and not (step is not None and step.get_loop().is_closed()):  # else it is being thrown away
                 self._call_next(about)
 
-    async def _see_out(self) -> None:
+    async def _see_out(self) -> AsyncGenerator[None]:
         """Keep the loop of a program that ends without a stop of its app until what has no step is over too.
 
-        `asyncio.run` cancels all tasks then, and waits for those that go on, as a step does.
+        `asyncio.run` cancels all tasks then, and waits for those that go on, as a step does; and then it closes the
+        generators that have begun, as this one. A task would be there for as long as the app.
         """
-        await pause(asyncio.get_running_loop().create_future())
-        while self._without_step:
-            await asyncio.wait([self._end_of_all()])
+        try:
+            yield
+        finally:
+            while self._without_step or self._steps:
+                for step in self._steps:
+                    step.cancel()
+                await asyncio.wait(self._steps or [self._end_of_all()])
 
     async def all_over(self) -> None:
         """Return when nothing is in progress; nothing may begin from now on but by what is."""
         while self._steps or self._without_step:
             await asyncio.wait(self._steps or [self._end_of_all()])
-        if self._guard is not None and not self._guard.done():
-            self._guard.cancel()
-            await asyncio.wait([self._guard])
 
     def _end_of(self, about: Hashable) -> asyncio.Future[Any]:
         """Return what is done when that is over which is in progress about this."""
@@ -141,3 +145,9 @@ async def behind(previous: asyncio.Future[Any], step: Coroutine[Any, Any, T]) ->
     """Carry out a step when that is over which was before."""
     await asyncio.wait([previous])
     return await step
+
+
+def _begin(generator: AsyncGenerator[None]) -> None:
+    """Have a generator of the running loop come to its first `yield`, which it does without waiting."""
+    with contextlib.suppress(StopIteration):
+        generator.__anext__().__await__().__next__()

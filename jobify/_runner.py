@@ -74,8 +74,7 @@ class Runner:
             chronicle,
             wait=self.wait,
             put_back=self._interrupt,
-            unwatch=self._unwatch,
-            context=self._context,
+            ended=self._end,
         )
         self._punctuality = Punctuality(settings, clock, ledger, chronicle)
 
@@ -137,7 +136,9 @@ class Runner:
         loop = asyncio.get_running_loop()
         while (admitted := self._lines.admit()) is not None:
             due, entry = admitted
-            task = RunTask(self._run(entry), loop=loop, context=self._context.copy(), name=entry.id)
+            context = self._context.copy()
+            task = RunTask(self._run(entry), loop=loop, context=context, name=entry.id)
+            task.context = context
             self.attempts.add(task, entry, due)
             task.add_done_callback(self._leave, context=self._context)
 
@@ -161,12 +162,21 @@ class Runner:
             if cut_short and not (entry.overtaken and not entry.cut):
                 return  # `_leave` puts the job back
             entry.run_task = None
-            if not cut_short and self._ending.end_at_once(entry, outcome):
+            if not cut_short and self._ending.end_at_once(entry, task, outcome):
+                self.attempts.ending.add(entry)
                 return
             await (self._ending.overtake(entry, task) if cut_short else self._ending.conclude(entry, task, outcome))
             self._unwatch(entry)
         except Exception:  # noqa: BLE001  # the log has it, and `_leave` puts the job back
             logger.exception("job %r is put back: jobify itself failed", entry.id)
+
+    def _end(self, entry: Entry) -> None:
+        """Give back the slot of a job whose end was written without a task."""
+        self._unwatch(entry)
+        self.attempts.ending.discard(entry)
+        if self._lines.leave(entry):
+            self._start()
+        self.attempts.tell_end()
 
     def _unwatch(self, entry: Entry) -> None:
         if entry.done and entry.watch is not None:
@@ -255,6 +265,8 @@ class Runner:
     def _leave(self, task: RunTask) -> None:
         """Give back the slot of an attempt, and the job too if its attempt was cut short."""
         entry = self.attempts.remove(task)
+        if entry in self.attempts.ending:
+            return
         if self._lines.leave(entry):
             self._start()
         if entry.run_task is task and not self._ending.over:

@@ -138,6 +138,8 @@ class _ThreadLane:
         if self._closed:
             msg = "cannot use a lane after it was closed"
             raise RuntimeError(msg)
+        if self._loop.is_closed():  # a storage without an app may be used on one loop after the other
+            self._loop, self._pending, self._ended = asyncio.get_running_loop(), 0, None
         self._pending += 1
         self._thread.begin(call, partial(self._end, done))
 

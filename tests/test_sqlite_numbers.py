@@ -66,8 +66,29 @@ async def test_what_comes_behind_an_order_in_a_transaction_is_numbered_behind(
     ]
 
 
+async def test_a_duplicate_is_refused_among_others(path: Path, virtual_clock: VirtualClock) -> None:
+    """In a transaction of many jobs the one whose id is taken is refused, also where the user's triggers write too."""
+    app = Jobify(storage=SQLiteStorage(path, window=1))
+
+    @app.task(name="work")
+    async def work(n: int) -> None: ...
+
+    async with app:
+        await work.schedule(0).delay(3600, job_id="nearer")
+        await work.schedule(0).delay(7200, job_id="taken")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE seen (id TEXT)")
+        connection.execute("CREATE TRIGGER see AFTER INSERT ON jobify_jobs BEGIN INSERT INTO seen VALUES (NEW.id); END")
+    async with app:
+        orders = [work.schedule(n).delay(60, job_id=name) for n, name in enumerate(["a", "taken", "b", "c"])]
+        answers = await asyncio.gather(*orders, return_exceptions=True)
+    assert [type(answer).__name__ for answer in answers] == ["Job", "DuplicateJobError", "Job", "Job"]
+    ids = [job_id for (job_id,) in rows_of(path, "SELECT id FROM jobify_jobs ORDER BY exec_at, number")]
+    assert ids == ["a", "b", "c", "nearer", "taken"]
+
+
 async def test_a_long_history_is_pruned_in_parts(path: Path, virtual_clock: VirtualClock) -> None:
-    """What has expired goes while others come, four rows for each; so a history that is forgotten is soon short."""
+    """What has expired goes while others come, five rows for each; so a history that is forgotten is soon short."""
     app = Jobify(storage=SQLiteStorage(path), retention=Retention(success=timedelta(hours=1)))
 
     @app.task

@@ -55,12 +55,15 @@ class Answer(asyncio.Future[T]):
                 self.exception()  # its caller may be gone
 
 
+_prompt: set[Callable[..., Any]] = set()
+
+
 def prompt(verb: Callable[P, Answer[T]]) -> Callable[P, Awaitable[T]]:
     """Mark a verb that can be called at once: it returns an `Answer`, and so needs no task that awaits it."""
-    verb.is_prompt = True  # type: ignore[attr-defined]
+    _prompt.add(verb)
     return verb
 
 
 def is_prompt(verb: Callable[..., Any]) -> bool:
-    """Whether a verb returns an `Answer`; the one by which a subclass may have overridden it need not."""
-    return getattr(verb, "is_prompt", False)
+    """Whether a verb returns an `Answer`. One that overrides or wraps such a verb need not."""
+    return getattr(verb, "__func__", verb) in _prompt

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jobify._log import logger
 from jobify._workers import Lane
 from jobify.exceptions import StorageError
 from jobify.storage._answer import Answer
@@ -114,7 +115,7 @@ class GroupCommit:
             if not verb.get_loop().is_closed():
                 failure = StorageError(f"cannot use {str(self._path)!r}: {error}")
                 failure.__cause__ = error
-                verb.reach(None, failure)
+                _tell(verb, None, failure)
 
 
 def _reach(answers: Iterable[tuple[Answer[Any], Any]]) -> None:
@@ -122,8 +123,16 @@ def _reach(answers: Iterable[tuple[Answer[Any], Any]]) -> None:
     ends: BaseException | None = None
     for verb, answer in answers:
         try:
-            verb.reach(answer)
+            _tell(verb, answer)
         except (KeyboardInterrupt, SystemExit) as end:
             ends = end
     if ends is not None:
         raise ends
+
+
+def _tell(verb: Answer[Any], answer: Any, error: BaseException | None = None) -> None:
+    """Give a verb its answer, whatever that leads to: there are others."""
+    try:
+        verb.reach(answer, error)
+    except Exception:  # noqa: BLE001  # the log has it
+        logger.exception("jobify itself failed")

@@ -90,7 +90,7 @@ class SQLiteStorage:
         self._listener: Callable[[Notice], None] | None = None
         self._file = OpenFile()
         self._claims = Claims()
-        self._sweep = history.Sweep()
+        self._swept = 0
         self._writer: GroupCommit | None = None
         self._closer: Step[None] | None = None
         self._see_added, self._see_gone, self._see_finished = self._added, self._gone, self._finished  # made once
@@ -111,7 +111,7 @@ class SQLiteStorage:
         path = host.database_path(self.path)
         self._lane = host.workers.open_lane(f"jobify {self.path.name}")
         self._file = OpenFile()
-        self._claims, self._sweep = Claims(), history.Sweep()
+        self._claims, self._swept = Claims(), 0
         try:
             seat = self._seat = self._seat_at(path, host)
             await seat.take(self._lane)
@@ -200,7 +200,7 @@ class SQLiteStorage:
         try:
             return await add_using(self, connection, job, file=self._file.path)
         finally:
-            self._file.forget_numbers()  # what is scheduled from now on is behind this
+            self._file.somebody_came()
 
     async def were_committed(self, added: Sequence[Added], /) -> Sequence[bool | None]:
         """Return of jobs that were added whether they are there, or were; None as long as somebody writes."""
@@ -302,8 +302,8 @@ class SQLiteStorage:
 
     async def prune(self, now: datetime, /, *, most: int) -> None:
         """Forget the rows of the history that have expired, and the oldest beyond so many."""
-        sweep: history.Sweep = await self._opened().submit(history.prune, now, most, self._sweep)
-        self._sweep = sweep
+        swept: int = await self._opened().submit(history.prune, now, most, self._swept)
+        self._swept = swept
 
     def _submit(self, write: Callable[[Connection], T]) -> Answer[T]:
         """Have a verb written, and return its answer."""

@@ -75,10 +75,10 @@ class OpenFile:
             raise sqlite3.OperationalError(msg)
         return self.connection
 
-    def forget_numbers(self) -> None:
-        """Number what is added from now on behind all that is there."""
+    def somebody_came(self) -> None:
+        """Number the jobs that are added from now on behind one that somebody else has added; called from anywhere."""
         if self.connection is not None:
-            self.connection.forget_numbers()
+            self.connection.is_overtaken = True
 
     def close(self) -> None:
         """Close it; on its lane, so behind a connect whose caller did not wait for it."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobify._clock import EPOCH
 from jobify.storage._sqlite_numbers import Connection
@@ -32,8 +32,7 @@ ENDS = (
 
 _SELECT = f"SELECT number, {_LIST} FROM jobify_runs"  # noqa: S608  # constants
 _values_of = attrgetter(*_COLUMNS)
-_SWEPT, _SWEPT_FOR_EACH = 1000, 4
-_NEWEST = "SELECT max(number) FROM jobify_runs"
+_SWEPT, _SWEPT_FOR_EACH = 1000, 5
 _LAST_SWEPT = """
 SELECT max(number), count(*) FROM (SELECT number FROM jobify_runs WHERE number > ? ORDER BY number LIMIT ?)
 """
@@ -41,18 +40,6 @@ _FORGET_OLD = "DELETE FROM jobify_runs WHERE number > ? AND number <= ? AND expi
 _FORGET_MANY = """
 DELETE FROM jobify_runs WHERE number <= (SELECT number FROM jobify_runs ORDER BY number DESC LIMIT 1 OFFSET ?)
 """
-
-
-class Sweep(NamedTuple):
-    """How far the rows are swept.
-
-    Attributes:
-        behind: the number behind which to go on.
-        newest: the highest number when that was seen.
-    """
-
-    behind: int = 0
-    newest: int = 0
 
 
 def remember(connection: Connection, runs: Iterable[StoredRun]) -> None:
@@ -67,6 +54,7 @@ def end(connection: Connection, run: StoredRun) -> None:
 
 
 def _values(connection: Connection, run: StoredRun) -> list[Any]:
+    connection.new_runs += 1
     values: list[Any] = [connection.next_number("jobify_runs"), *_values_of(run)]
     for index in _INSTANT_AT:
         if values[index] is not None:
@@ -95,22 +83,22 @@ def select(connection: sqlite3.Connection, *, query: RunQuery) -> list[StoredRun
     return [_to_run(row) for row in found]
 
 
-def prune(connection: sqlite3.Connection, now: datetime, most: int, sweep: Sweep) -> Sweep:
+def prune(connection: Connection, now: datetime, most: int, swept: int) -> int:
     """Forget rows that have expired, and the oldest beyond so many; return where to go on the next time.
 
     There is no index of what expires when, which would cost each run a page. The rows are swept instead, some at a time
-    from where the last sweep has ended, and from the first again when all are done: so many for each that is new that
-    the table cannot outgrow it.
+    from the one behind `swept` on, and then from the first again: so many for each that is new that there are never
+    more than a quarter too many.
     """
-    ((newest,),) = connection.execute(_NEWEST).fetchall()
-    wanted = max(_SWEPT, _SWEPT_FOR_EACH * ((newest or 0) - sweep.newest))
-    ((last, number_of_rows),) = connection.execute(_LAST_SWEPT, (sweep.behind, wanted)).fetchall()
+    wanted = max(_SWEPT, _SWEPT_FOR_EACH * connection.new_runs)
+    ((last, number_of_rows),) = connection.execute(_LAST_SWEPT, (swept, wanted)).fetchall()
     if number_of_rows:
-        connection.execute(_FORGET_OLD, (sweep.behind, last, to_micros(now)))
+        connection.execute(_FORGET_OLD, (swept, last, to_micros(now)))
+    connection.new_runs = 0
     if number_of_rows == wanted:
-        return Sweep(last, newest)
+        return int(last)
     connection.execute(_FORGET_MANY, (most,))
-    return Sweep(0, newest or 0)
+    return 0
 
 
 def _to_run(row: tuple[Any, ...]) -> StoredRun:

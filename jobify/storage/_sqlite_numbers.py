@@ -3,8 +3,10 @@
 import sqlite3
 
 _BLOCK = 1000
-_DRAW = "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = ?"
-_DRAW_FIRST = "INSERT INTO sqlite_sequence (seq, name) VALUES (?, ?)"
+_DRAW = """
+UPDATE sqlite_sequence SET seq = max(seq, (SELECT ifnull(max(number), 0) FROM {table})) + ? WHERE name = ?
+"""
+_DRAW_FIRST = "INSERT INTO sqlite_sequence (seq, name) SELECT ifnull(max(number), 0) + ?, ? FROM {table}"
 _DRAWN = "SELECT seq FROM sqlite_sequence WHERE name = ?"
 
 
@@ -15,9 +17,13 @@ class Connection(sqlite3.Connection):
 
     Attributes:
         is_only_writer: whether nobody else adds rows, but now and then.
+        is_overtaken: whether somebody else has added a job, which is to be before those that are added from now on.
+        new_runs: how many rows of the history were added since that was last asked.
     """
 
     is_only_writer = False
+    is_overtaken = False
+    new_runs = 0
 
     def __init__(self, *args: object, **options: object) -> None:
         super().__init__(*args, **options)  # type: ignore[arg-type]  # what sqlite3.connect passes
@@ -36,11 +42,18 @@ class Connection(sqlite3.Connection):
         return block[0]
 
     def _draw(self, table: str) -> range:
-        if not self.execute(_DRAW, (_BLOCK, table)).rowcount:
-            self.execute(_DRAW_FIRST, (_BLOCK, table))
+        assert self.in_transaction  # noqa: S101  # else somebody may add a row in between
+        if not self.execute(_DRAW.format(table=table), (_BLOCK, table)).rowcount:
+            self.execute(_DRAW_FIRST.format(table=table), (_BLOCK, table))
         ((last,),) = self.execute(_DRAWN, (table,)).fetchall()
         return range(last - _BLOCK + 1, last + 1)
 
+    def see_who_came(self) -> None:
+        """Draw the numbers of jobs anew if somebody else has added one; called on the lane, where they are given."""
+        if self.is_overtaken:
+            self.is_overtaken = False
+            self._blocks.pop("jobify_jobs", None)
+
     def forget_numbers(self) -> None:
-        """Draw anew: a transaction was rolled back, or somebody else has added a row, which is to be before others."""
+        """Draw anew: a transaction was rolled back, and with it what was drawn in it."""
         self._blocks.clear()

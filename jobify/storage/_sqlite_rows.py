@@ -34,18 +34,19 @@ _INSERT = f"INSERT OR IGNORE INTO jobify_jobs (number, {_LIST}) VALUES (?{', ?' 
 INSERT = _INSERT.replace("?", "NULL", 1)
 _ALL = f"SELECT number, {_LIST} FROM jobify_jobs"  # noqa: S608  # constants
 _FIND = f"{_ALL} WHERE id = ?"
-_NEAREST = f"{_ALL} WHERE NOT running AND exec_at < ? ORDER BY exec_at, number"
+_NEAREST = f"{_ALL} WHERE running = 0 AND exec_at < ? ORDER BY exec_at, number"
 _RUNNING = f"{_ALL} WHERE running AND ? AND exec_at < ? ORDER BY exec_at, number"
+_ARE_RUNNING = "SELECT (SELECT count(*) FROM jobify_jobs) > (SELECT count(*) FROM jobify_jobs WHERE running = 0)"
 # All but the first has its index.
 _DUE = f"""
 {_ALL} WHERE number IN (
     SELECT number FROM jobify_jobs WHERE running AND ?
-    UNION SELECT number FROM jobify_jobs WHERE NOT running AND exec_at < ?
-    UNION SELECT number FROM jobify_jobs WHERE NOT running AND until IS NOT NULL
-    UNION SELECT number FROM jobify_jobs WHERE NOT running AND delay IS NOT NULL AND {ORDERED_AT} > ?
+    UNION SELECT number FROM jobify_jobs WHERE running = 0 AND exec_at < ?
+    UNION SELECT number FROM jobify_jobs WHERE running = 0 AND until IS NOT NULL
+    UNION SELECT number FROM jobify_jobs WHERE running = 0 AND delay IS NOT NULL AND {ORDERED_AT} > ?
 )
 """  # noqa: S608  # constants
-_IS_THERE = "SELECT 1 FROM jobify_jobs WHERE number = ?"
+_IS_THERE = "SELECT 1 FROM jobify_jobs WHERE number = ? AND id = ?"
 _DELETE = "DELETE FROM jobify_jobs WHERE number = ?"
 _UPDATE = f"UPDATE jobify_jobs SET {', '.join(f'{name} = ?' for name in _MOVING)} WHERE number = ?"  # noqa: S608  # constants
 _AMEND = f"UPDATE jobify_jobs SET {', '.join(f'{name} = ?' for name in AMENDED)} WHERE number = ?"  # noqa: S608  # constants
@@ -94,6 +95,7 @@ def prepare(connection: Connection, *, synchronous: str) -> None:
 
 def transact(connection: Connection, verbs: Sequence[Answer[Any]]) -> list[Any]:
     """Carry out verbs in one transaction, and return their answers; all of them, or none."""
+    connection.see_who_came()
     if len(verbs) == 1 and _is_one_statement(connection, verbs[0]):  # that is a transaction of its own
         return [verbs[0].verb(connection, *verbs[0].args)]
     connection.execute("BEGIN IMMEDIATE")
@@ -137,11 +139,9 @@ def _insert_all(connection: Connection, arguments: Sequence[tuple[StoredJob]]) -
     if len(arguments) == 1 or not connection.is_only_writer:
         return [insert(connection, job) for (job,) in arguments]
     rows = [[connection.next_number("jobify_jobs"), *values_of(job)] for (job,) in arguments]
-    before = connection.total_changes
-    connection.executemany(_INSERT, rows)
-    if connection.total_changes - before == len(rows):
+    if connection.executemany(_INSERT, rows).rowcount == len(rows):
         return [row[0] for row in rows]
-    return [row[0] if connection.execute(_IS_THERE, row[:1]).fetchone() else None for row in rows]
+    return [row[0] if connection.execute(_IS_THERE, row[:2]).fetchone() else None for row in rows]
 
 
 def end(connection: Connection, number: int, runs: Sequence[StoredRun]) -> None:
@@ -184,11 +184,13 @@ def select(
 ) -> list[StoredJob]:
     """Return the rows of the jobs that are due before a time, or of the nearest of them, besides some numbers.
 
-    Those of which an attempt is in progress are looked for in all rows, and only if `running`.
+    Those of which an attempt is in progress are looked for in all rows, which may be long; so only if `running`, and
+    only if there are any: more rows than are in the index of what waits.
     """
     if job_id is not None:
         return [job for job in find(connection, job_id=job_id) if job.exec_at < before]
     instant = (to_micros(before),)
+    running = running and bool(connection.execute(_ARE_RUNNING).fetchone()[0])
     if limit is None:
         return [
             _to_job(row) for row in connection.execute(_DUE, (running, *instant, *instant)) if row[0] not in besides

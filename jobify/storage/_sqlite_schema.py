@@ -55,9 +55,9 @@ CREATE TABLE jobify_runs (
 """
 # A job that is pushed and begins at once is in none of them: each would cost a page in its two transactions.
 _INDEXES_OF_JOBS = (
-    "CREATE INDEX jobify_jobs_due ON jobify_jobs (exec_at) WHERE NOT running",
-    "CREATE INDEX jobify_jobs_late ON jobify_jobs (number) WHERE NOT running AND until IS NOT NULL",
-    f"CREATE INDEX jobify_jobs_ordered ON jobify_jobs ({ORDERED_AT}) WHERE NOT running AND delay IS NOT NULL",
+    "CREATE INDEX jobify_jobs_due ON jobify_jobs (exec_at, running) WHERE running = 0",  # so it can be counted
+    "CREATE INDEX jobify_jobs_late ON jobify_jobs (number) WHERE running = 0 AND until IS NOT NULL",
+    f"CREATE INDEX jobify_jobs_ordered ON jobify_jobs ({ORDERED_AT}) WHERE running = 0 AND delay IS NOT NULL",
 )
 _NEW = (
     _JOBS,
@@ -82,8 +82,12 @@ _FROM_1 = (
     "UPDATE sqlite_sequence SET name = 'jobify_jobs' WHERE name = 'jobify_jobs_1'",
     "DROP TABLE jobify_jobs_1",
 )
-_NOT_SINCE_4 = ("DROP INDEX IF EXISTS jobify_jobs_running", "DROP INDEX jobify_runs_expire")
-_WAYS = {0: _NEW, 1: _FROM_1, 2: (*_INDEXES_OF_JOBS, *_NOT_SINCE_4), 3: _NOT_SINCE_4}
+_UNTIL_4 = tuple(
+    f"DROP INDEX IF EXISTS jobify_{name}"
+    for name in ("jobs_running", "jobs_due", "jobs_late", "jobs_ordered", "runs_expire")
+)
+_INDEXES_SINCE_4 = (*_UNTIL_4, *_INDEXES_OF_JOBS)
+_WAYS = {0: _NEW, 1: _FROM_1, 2: _INDEXES_SINCE_4, 3: _INDEXES_SINCE_4}
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -60,9 +60,9 @@ INSERT INTO "jobify_runs" VALUES(5,12,'triggered','note','every','success',17672
 INSERT INTO "jobify_runs" VALUES(6,13,'backfill','note','every','success',1767225600000000,NULL,1,1767228300000000,1767228300000000,1,NULL,X'226576657279204E6F6E6520282922',NULL,'virtual:1',1767314700000000);
 INSERT INTO "jobify_runs" VALUES(7,13,'backfill','note','every','success',1767226800000000,NULL,1,1767228300000000,1767228300000000,1,NULL,X'226576657279204E6F6E6520282922',NULL,'virtual:1',1767314700000000);
 INSERT INTO "jobify_runs" VALUES(8,13,'backfill','note','every','success',1767228000000000,NULL,1,1767228300000000,1767228300000000,1,NULL,X'226576657279204E6F6E6520282922',NULL,'virtual:1',1767314700000000);
-CREATE INDEX jobify_jobs_due ON jobify_jobs (exec_at) WHERE NOT running;
-CREATE INDEX jobify_jobs_late ON jobify_jobs (number) WHERE NOT running AND until IS NOT NULL;
-CREATE INDEX jobify_jobs_ordered ON jobify_jobs (exec_at - CAST(delay * 1000000 AS INTEGER)) WHERE NOT running AND delay IS NOT NULL;
+CREATE INDEX jobify_jobs_due ON jobify_jobs (exec_at, running) WHERE running = 0;
+CREATE INDEX jobify_jobs_late ON jobify_jobs (number) WHERE running = 0 AND until IS NOT NULL;
+CREATE INDEX jobify_jobs_ordered ON jobify_jobs (exec_at - CAST(delay * 1000000 AS INTEGER)) WHERE running = 0 AND delay IS NOT NULL;
 CREATE INDEX jobify_runs_of_job ON jobify_runs (job_id);
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('jobify_jobs',1000);
