@@ -17,7 +17,7 @@ from jobify.storage._sqlite_schema import ORDERED_AT, migrate
 from jobify.storage._stored import AMENDED, StoredJob, StoredRun
 
 _PAGES_OF_WAL = {"full": 1000, "normal": 4000, "off": 4000}
-"""How long the -wal file gets before it is copied back, 4 or 16 MB: each copy waits for the disk, twice.
+"""How long the -wal file gets before it is copied back, 2 or 8 MB: each copy waits for the disk, twice.
 
 Where each transaction waits for it too, it waits longer as long as the file still grows.
 """
@@ -79,7 +79,10 @@ def values_of(job: StoredJob) -> list[Any]:
 
 def prepare(connection: Connection, *, synchronous: str) -> None:
     """Make or check the tables of a database that was just opened."""
-    connection.execute(f"PRAGMA synchronous = {synchronous}")  # first: with "off" nothing below waits for the disk
+    connection.execute("PRAGMA page_size = 2048")  # of a new file: a push changes little in each of six pages
+    connection.execute(
+        f"PRAGMA synchronous = {synchronous}"
+    )  # before what follows: with "off" nothing below waits for the disk
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_OF_WAL[synchronous]}")
     connection.execute("BEGIN IMMEDIATE")
